@@ -1,1 +1,15 @@
-//! loadline-schema
+//! The contract between Loadline's crates and with everybody who reads a run directory: plans,
+//! records, events, manifests, the analysis document and the definitions of metrics. Data only:
+//! nothing here does IO, reads a clock or depends on another crate of the project.
+
+pub mod document;
+pub mod event;
+pub mod manifest;
+pub mod outcome;
+pub mod plan;
+pub mod record;
+pub mod units;
+
+/// Version of the stored formats (manifest, events, records) and of the analysis document.
+/// It grows when a field changes its meaning or goes away; new fields do not change it.
+pub const SCHEMA_VERSION: u32 = 1;
