@@ -1,1 +1,3 @@
 //! loadline-serving
+
+pub mod answer;
