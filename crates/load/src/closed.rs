@@ -55,7 +55,7 @@ impl Slots {
         if short == 0 {
             shared.reactor_ready(load.start_ns);
         }
-        Self { slots, free, think_time_ns: load.think_time_ns, answers_needed, short, cohort: None }
+        Self { all, free, think_time_ns: load.think_time_ns, answers_needed, short, cohort: None }
     }
 
     pub(crate) fn len(&self) -> u64 {
