@@ -17,7 +17,7 @@ const LEFT_OVER: &[(&str, &str)] = &[
     (concat!("unimplemented", "!("), "finish it"),
     (concat!("dbg", "!("), "take it out"),
     (
-        concat!("#[ig", "nore"),
+        concat!("#[", "ignore"),
         "make the test pass, or delete it; one that never runs proves nothing",
     ),
 ];
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn left_over_code_is_reported_but_words_are_not() {
         one("a.rs", concat!("fn f() { todo", "!() }"), 1, "left over");
-        one("a.rs", concat!("\n#[ig", "nore = \"slow\"]"), 2, "left over");
+        one("a.rs", concat!("\n#[", "ignore = \"slow\"]"), 2, "left over");
         one("a.rs", concat!("let x = dbg", "!(1);"), 1, "left over");
         none("a.rs", concat!("// never dbg", "!(x)"));
     }
