@@ -7,6 +7,7 @@ pub mod event;
 pub mod manifest;
 pub mod outcome;
 pub mod plan;
+pub mod plan_file;
 pub mod record;
 pub mod units;
 

@@ -1,0 +1,240 @@
+//! The plan as people write it: `PlanFile` from TOML or from flags, checked and completed into a
+//! [`Plan`]. Unknown keys, contradictions and nonsense are errors that name the line.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Api, Arrival, Length, Plan};
+use crate::units::{DurationNs, RatePerS, Ratio};
+
+mod error;
+mod nearest;
+mod place;
+mod read;
+mod resolve;
+mod unknown_key;
+mod value;
+mod warmup;
+
+pub use error::{Place, PlanError};
+pub use warmup::WarmupFile;
+
+/// Concurrencies of a stage that names no load.
+pub const DEFAULT_CONCURRENCY: [u64; 4] = [1, 4, 16, 64];
+/// Measure window of a stage that names neither duration nor requests.
+pub const DEFAULT_DURATION: DurationNs = DurationNs(30_000_000_000);
+/// Repetitions of each point.
+pub const DEFAULT_TRIALS: u32 = 3;
+/// Prompt tokens by the server's count.
+pub const DEFAULT_PROMPT_TOKENS: u32 = 512;
+/// Output tokens asked for.
+pub const DEFAULT_OUTPUT_TOKENS: u32 = 128;
+/// Share of errors, of at least 20 operations, at which a trial stops.
+pub const DEFAULT_STOP_AFTER_ERRORS: Ratio = Ratio(0.5);
+/// Least length of the warm-up; it also lasts [`DEFAULT_WARMUP_ANSWERS`] answers per slot.
+pub const DEFAULT_WARMUP: DurationNs = DurationNs(5_000_000_000);
+/// Answers per slot in the warm-up of a closed loop.
+pub const DEFAULT_WARMUP_ANSWERS: u32 = 2;
+
+/// A plan as given. Absent keys take the defaults of `definitions`: see [`PlanFile::resolve`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFile {
+    /// Name of the run; default `serving`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Seed of everything random; default: a fresh one.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub seed: Option<u64>,
+    /// Stages that put load on an LLM endpoint: `[[serving]]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "value::stages")]
+    pub serving: Vec<ServingFile>,
+    /// The text it was read from, so that a later error can show the line.
+    #[serde(skip)]
+    source: Option<String>,
+}
+
+/// One `[[serving]]` stage as given.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServingFile {
+    /// Name of the stage; default `serving`, or `serving-2`, … where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// One URL or several, used in rotation. Required.
+    #[serde(default, deserialize_with = "value::one_or_many")]
+    pub endpoint: Vec<String>,
+    /// Model to ask for; absent or `auto`: the first that the endpoint offers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// API dialect; default `chat`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<Api>,
+    /// What to send.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prompt: PromptFile,
+    /// How much to ask for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub output: OutputFile,
+    /// The sweep.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub load: LoadFile,
+    /// Measure window; default 30 s. Not together with `requests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<DurationNs>,
+    /// Exactly so many operations instead of a duration.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub requests: Option<u64>,
+    /// What goes before the measure window; default: 5 s, and two answers per slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<WarmupFile>,
+    /// Repetitions of each point; default 3.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub trials: Option<u32>,
+    /// Time over which the slots of a closed loop start; default: one mean answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stagger: Option<DurationNs>,
+    /// Pause of a slot after each answer; default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub think_time: Option<DurationNs>,
+    /// Time limits.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeouts: TimeoutsFile,
+    /// How often a failed request is sent again; default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub retries: Option<u16>,
+    /// Share of errors (of at least 20 operations) at which a trial stops; default 50 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_after_errors: Option<Ratio>,
+    /// Most requests in flight in open loop; default 10,000 or what the system allows.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub max_in_flight: Option<u64>,
+    /// Stop when this many tokens (prompt and output) have been used; default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub max_tokens_total: Option<u64>,
+    /// Additional header lines by name. Keys belong into `api_key_env` or `api_key_file`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// JSON object merged into each request's body.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "value::json")]
+    pub extra_body: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Environment variable that holds the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// File whose first line is the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<String>,
+    /// File with CA certificates (PEM) to trust beside the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Do not check certificates; default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub insecure: Option<bool>,
+    /// Ask the server about itself and calibrate the prompt's length; default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discover: Option<bool>,
+    /// Ask for usage in each chunk where the server offers it; default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_chunk_usage: Option<bool>,
+    /// Store the arrival times of chunks; default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_times: Option<bool>,
+    /// Threads that carry the load; default: as many as the load needs, at most one per core.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub reactors: Option<u32>,
+}
+
+/// `prompt = { … }`: synthetic text of a length, or a file.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptFile {
+    /// Prompt tokens by the server's count, template included; default 512.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::text")]
+    pub tokens: Option<Length>,
+    /// A file with one prompt per line, or JSONL with `prompt` or `messages`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Leading tokens that all synthetic prompts share; default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub shared_prefix: Option<u32>,
+}
+
+/// `output = { … }`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputFile {
+    /// Tokens asked for (`max_tokens`); default 128.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::text")]
+    pub tokens: Option<Length>,
+    /// Ask the server not to stop earlier, where it knows how; default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignore_eos: Option<bool>,
+}
+
+/// `load = { … }`: one of `concurrency`, `rate` or `burst`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadFile {
+    /// Closed loop: slots, one value for each point; default 1, 4, 16, 64.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::wholes")]
+    pub concurrency: Option<Vec<u64>>,
+    /// Open loop: offered rates.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "value::some")]
+    pub rate: Option<Vec<RatePerS>>,
+    /// So many requests at one instant.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::wholes")]
+    pub burst: Option<Vec<u64>>,
+    /// Law of the times in open loop; default `poisson`.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::text")]
+    pub arrival: Option<Arrival>,
+}
+
+/// `timeouts = { … }`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeoutsFile {
+    /// To a connection (look-up and TLS included); default 5 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<DurationNs>,
+    /// From sent to the first token; default 120 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token: Option<DurationNs>,
+    /// Between two tokens; default 60 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<DurationNs>,
+    /// From intended (open loop) or sent (closed loop) to the end; default 600 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<DurationNs>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl PlanFile {
+    /// Reads a plan. The error names line and column, shows the line and says what is allowed.
+    pub fn parse(text: &str) -> Result<Self, PlanError> {
+        read::parse(text)
+    }
+
+    /// A plan of one stage, as the verb `serving` builds it from flags.
+    pub fn of_stage(stage: ServingFile) -> Self {
+        Self { serving: vec![stage], ..Self::default() }
+    }
+
+    /// Checks the plan and fills in every default. `fresh_seed` is used where the plan names none;
+    /// the same plan and seed give the same result.
+    pub fn resolve(&self, fresh_seed: u64) -> Result<Plan, PlanError> {
+        resolve::plan(self, fresh_seed).map_err(|fault| fault.located(self.source.as_deref()))
+    }
+
+    /// The plan as TOML that reads back as the same plan. Header values are written as they are:
+    /// mask them first where the text is stored.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("invariant: every field of a plan has a TOML form")
+    }
+}
+
+#[cfg(test)]
+mod tests;
