@@ -207,7 +207,7 @@ mod tests {
             let failure = decode(Framing::Chunked, bytes, 100).unwrap_err();
             assert_eq!(failure.kind, FailureKind::BadHttp, "{}", excerpt(bytes));
         }
-        let endless = [&b"4;"[..], &[b'x'; 70_000]].concat();
+        let endless = [&b"4;"[..], &vec![b'x'; 70_000]].concat();
         assert_eq!(
             decode(Framing::Chunked, &endless, 1000).unwrap_err().kind,
             FailureKind::BadHttp

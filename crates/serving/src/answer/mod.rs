@@ -166,15 +166,13 @@ impl Answer {
             Stage::Ended => Ok(Progress::Done { leftover: 0 }),
             Stage::Head => Err(self.eof_in_head()),
             Stage::Refused(kind) => Err(self.refusal(kind)),
+            Stage::Document if self.is_close_delimited() && self.document_is_cut() => {
+                Err(self.eof_in_body())
+            }
             _ if self.is_close_delimited() || self.facts.done_marker => {
                 self.end_of_body(on).map(|()| Progress::Done { leftover: 0 })
             }
-            _ => {
-                let got = self.body_bytes;
-                let detail =
-                    format!("the connection closed inside the body, after {got} bytes of it");
-                Err(Failure::new(FailureKind::EofMidStream, detail))
-            }
+            _ => Err(self.eof_in_body()),
         };
         self.reusable = false;
         self.conclude(result)
@@ -268,7 +266,7 @@ impl Answer {
             self.kept.extend_from_slice(input);
             self.head_end.find(&self.kept)
         };
-        if found.unwrap_or(before.max(input.len())) > HEAD_LIMIT_BYTES {
+        if found.unwrap_or(before + input.len()) > HEAD_LIMIT_BYTES {
             let detail = "the HTTP head is longer than 64 KiB";
             return Err(Failure::new(FailureKind::BadHttp, detail));
         }
@@ -411,6 +409,18 @@ impl Answer {
         Failure::new(kind, format!("HTTP status {status}, {what}: {text}"))
     }
 
+    /// Whether the document kept so far is the begin of one.
+    fn document_is_cut(&self) -> bool {
+        serde_json::from_slice::<serde::de::IgnoredAny>(&self.kept)
+            .is_err_and(|error| error.is_eof())
+    }
+
+    fn eof_in_body(&self) -> Failure {
+        let got = self.body_bytes;
+        let detail = format!("the connection closed inside the body, after {got} bytes of it");
+        Failure::new(FailureKind::EofMidStream, detail)
+    }
+
     fn eof_in_head(&self) -> Failure {
         let detail = if self.kept.is_empty() {
             "the connection closed before any byte of an answer".to_owned()
@@ -450,11 +460,13 @@ fn wrong_type(expect: Expect) -> FailureKind {
 /// Fails as soon as the bytes cannot be HTTP/1.x any more, instead of waiting for a head's end.
 fn begins_like_http(bytes: &[u8]) -> Result<(), Failure> {
     const BEGIN: &[u8] = b"HTTP/1.";
+    /// First byte of the alert with which a TLS server answers plain HTTP.
+    const TLS_ALERT: u8 = 0x15;
     let length = bytes.len().min(BEGIN.len());
     if bytes[..length] == BEGIN[..length] {
         return Ok(());
     }
-    let detail = if bytes.starts_with(&[0x15, 0x03]) {
+    let detail = if bytes.first() == Some(&TLS_ALERT) {
         "the server answers in TLS: the address needs https".to_owned()
     } else {
         format!("the server does not speak HTTP/1: {}", failure::excerpt(bytes))
