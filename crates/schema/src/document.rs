@@ -85,7 +85,7 @@ pub struct Engine {
 }
 
 /// The load of a point.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct PointLoad {
     /// Closed loop: the configured limit of requests in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,7 @@ pub struct PointLoad {
 }
 
 /// One point of a sweep: trials pooled for distributions, averaged for rates.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
     /// Its load.
     pub load: PointLoad,
@@ -224,8 +224,11 @@ pub struct OutcomeCounts {
 /// A distribution over raw values (nearest rank) unless `bucketed`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Distribution {
-    /// Number of values.
+    /// Number of independent observations: requests. Where each has one value, the values.
     pub n: u64,
+    /// Number of values where a request has several of them (gaps).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<u64>,
     /// Values left out: attempts of the cohort that have none (censored).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
@@ -327,6 +330,9 @@ pub struct Client {
     /// `kernel_rx`, `user` or `mixed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp_source: Option<String>,
+    /// Share of the answers by source of their times, where the source is `mixed`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub timestamp_shares: BTreeMap<String, f64>,
     /// Token-bearing events that shared their read with another ÷ all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_reads: Option<f64>,
