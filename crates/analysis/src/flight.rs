@@ -22,21 +22,22 @@ pub(crate) fn measure(residences: &[Residence], from: u64, to: u64, full: Option
         steps.push((*sent, false));
         steps.push(((*ended).max(*sent), true));
     }
-    // At equal times starts come first: a slot that is filled again at once was never empty.
     steps.sort_unstable();
     let (mut level, mut area, mut at) = (0u64, 0u128, from);
     let mut tail_from_ns = None;
-    for (time, ends) in steps {
-        let clipped = time.clamp(from, to);
+    let is_full = |level: u64| full.is_some_and(|full| level * 100 >= full);
+    // Steps of one moment are one step: a slot that is filled again at once was never empty.
+    for moment in steps.chunk_by(|a, b| a.0 == b.0) {
+        let clipped = moment[0].0.clamp(from, to);
         area += u128::from(level) * u128::from(clipped - at);
         at = clipped;
-        let was_full = full.is_some_and(|f| level * 100 >= f);
-        level = if ends { level - 1 } else { level + 1 };
-        let is_full = full.is_some_and(|f| level * 100 >= f);
-        if is_full {
+        let was_full = is_full(level);
+        let ends = moment.iter().filter(|(_, ends)| *ends).count() as u64;
+        level = level + (moment.len() as u64 - ends) - ends;
+        if is_full(level) {
             tail_from_ns = None;
         } else if was_full {
-            tail_from_ns = Some(time);
+            tail_from_ns = Some(moment[0].0);
         }
     }
     let little_residual = little(residences, from, to, area);

@@ -10,6 +10,7 @@ mod client;
 mod flight;
 mod gaps;
 mod input;
+mod limits;
 mod point;
 mod pool;
 mod quantile;

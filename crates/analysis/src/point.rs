@@ -5,11 +5,12 @@ use loadline_schema::plan::{Arrival, Load};
 
 use crate::client::{ClientTally, share};
 use crate::input::{StageInput, TrialInput};
+use crate::limits::limits;
 use crate::pool::{Described, Pool};
 use crate::student::mean_interval;
 use crate::tally::{Tally, attempts};
 use crate::trial::{Rates, TrialFigures, Windowed, take};
-use crate::warnings::{Evidence, Withheld, limits, point_warnings};
+use crate::warnings::{Evidence, Withheld, point_warnings};
 
 /// The analysis of one point: trials are added one by one and may be let go after that.
 pub struct PointAnalysis<'a> {

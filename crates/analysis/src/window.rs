@@ -140,6 +140,9 @@ pub(crate) fn micro_tokens_within(
     if window.contains(first) && window.contains(last) {
         return tokens * MICRO;
     }
+    if last < window.from_ns || first > window.to_ns {
+        return 0;
+    }
     match chunks {
         Some(chunks) => share_of_events(chunks, first, tokens, window),
         None => MICRO * spread(first, last, tokens, window),
