@@ -1,3 +1,12 @@
-//! loadline-serving
+//! Driver for OpenAI-compatible LLM servers: one reactor per core sends requests when they are due,
+//! stamps the answers' bytes on arrival and hands on one record for each operation.
 
 pub mod answer;
+pub mod endpoint;
+mod reactor;
+pub mod socket;
+pub mod target;
+pub mod tls;
+pub mod trial;
+
+pub use reactor::{Batch, Requests, Sink};

@@ -1,247 +1,272 @@
-//! The few visitors with which JSON is read member by member, without a tree and without guesses:
-//! values of an unexpected type are skipped.
+//! Reads JSON member by member: no tree, no copy, no allocation, wrong UTF-8 left as it is.
+//!
+//! Why not a deserializer: chunks have a dozen members of which two or three matter, and servers
+//! that count tokens in each chunk make every one different. `benches/decode.rs` has the cost of a
+//! chunk; a typed parse by serde_json costs about twice as much. What is accepted as JSON is the
+//! same as for serde_json (nesting apart, which ends at 128), and a property test says so.
 
-use std::fmt;
+use std::borrow::Cow;
 
-use serde::de::{Deserialize, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+/// Deepest nesting that is read.
+const DEPTH_LIMIT: u32 = 128;
 
-/// The names that are understood.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Key {
-    Arguments,
-    CacheN,
-    CachedTokens,
-    Choices,
-    CompletionTokens,
-    CompletionTokensDetails,
-    Content,
-    Delta,
-    Error,
-    FinishReason,
-    Function,
-    FunctionCall,
-    Id,
-    Index,
-    Message,
-    Model,
-    Name,
-    Object,
-    PredictedN,
-    PromptCacheHitTokens,
-    PromptN,
-    PromptTokens,
-    PromptTokensDetails,
-    Reasoning,
-    ReasoningContent,
-    ReasoningTokens,
-    Refusal,
-    Text,
-    Thinking,
-    Timings,
-    ToolCalls,
-    Usage,
-    Unknown,
+/// What is wrong with a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {at}")]
+pub(crate) struct BadJson {
+    what: &'static str,
+    at: usize,
 }
 
-impl Key {
-    fn from_name(name: &str) -> Self {
-        // By length first: most names that are not understood are told by it alone.
-        match name.len() {
-            2 if name == "id" => Self::Id,
-            4 => match name {
-                "name" => Self::Name,
-                "text" => Self::Text,
-                _ => Self::Unknown,
-            },
-            5 => match name {
-                "delta" => Self::Delta,
-                "error" => Self::Error,
-                "index" => Self::Index,
-                "model" => Self::Model,
-                "usage" => Self::Usage,
-                _ => Self::Unknown,
-            },
-            6 if name == "object" => Self::Object,
-            7 => match name {
-                "cache_n" => Self::CacheN,
-                "choices" => Self::Choices,
-                "content" => Self::Content,
-                "message" => Self::Message,
-                "refusal" => Self::Refusal,
-                "timings" => Self::Timings,
-                _ => Self::Unknown,
-            },
-            8 => match name {
-                "function" => Self::Function,
-                "prompt_n" => Self::PromptN,
-                "thinking" => Self::Thinking,
-                _ => Self::Unknown,
-            },
-            9 => match name {
-                "arguments" => Self::Arguments,
-                "reasoning" => Self::Reasoning,
-                _ => Self::Unknown,
-            },
-            10 if name == "tool_calls" => Self::ToolCalls,
-            11 if name == "predicted_n" => Self::PredictedN,
-            13 => match name {
-                "cached_tokens" => Self::CachedTokens,
-                "finish_reason" => Self::FinishReason,
-                "function_call" => Self::FunctionCall,
-                "prompt_tokens" => Self::PromptTokens,
-                _ => Self::Unknown,
-            },
-            16 if name == "reasoning_tokens" => Self::ReasoningTokens,
-            17 => match name {
-                "completion_tokens" => Self::CompletionTokens,
-                "reasoning_content" => Self::ReasoningContent,
-                _ => Self::Unknown,
-            },
-            21 if name == "prompt_tokens_details" => Self::PromptTokensDetails,
-            23 if name == "prompt_cache_hit_tokens" => Self::PromptCacheHitTokens,
-            25 if name == "completion_tokens_details" => Self::CompletionTokensDetails,
-            _ => Self::Unknown,
-        }
+/// Whether and how reading went on.
+pub(crate) type Parsed<T = ()> = Result<T, BadJson>;
+
+/// A place in a document.
+#[derive(Debug)]
+pub(crate) struct Json<'de> {
+    bytes: &'de [u8],
+    at: usize,
+    depth: u32,
+}
+
+impl<'de> Json<'de> {
+    /// At the begin of a document.
+    pub(crate) fn new(bytes: &'de [u8]) -> Self {
+        Self { bytes, at: 0, depth: 0 }
     }
-}
 
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl Visitor<'_> for KeyVisitor {
-            type Value = Key;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
+    /// Checks that the document ends here.
+    pub(crate) fn end(&mut self) -> Parsed {
+        self.peek();
+        if self.at == self.bytes.len() { Ok(()) } else { Err(self.bad("something follows")) }
+    }
+
+    /// Checks that an object begins here.
+    pub(crate) fn object(&mut self) -> Parsed {
+        if self.peek() == b'{' { Ok(()) } else { Err(self.bad("expected an object")) }
+    }
+
+    /// Calls `take` with each member's name, at its value, which `take` must read. Any other value
+    /// than an object is skipped.
+    pub(crate) fn members(&mut self, mut take: impl FnMut(&mut Self, &[u8]) -> Parsed) -> Parsed {
+        if self.peek() != b'{' {
+            return self.skip();
+        }
+        self.enter()?;
+        if self.closes(b'}') {
+            return Ok(());
+        }
+        loop {
+            let quoted = self.string()?;
+            if self.peek() != b':' {
+                return Err(self.bad("expected a colon"));
             }
-            fn visit_str<E>(self, name: &str) -> Result<Key, E> {
-                Ok(Key::from_name(name))
+            self.at += 1;
+            take(self, &name(quoted))?;
+            if !self.goes_on(b'}')? {
+                return Ok(());
             }
         }
-        deserializer.deserialize_str(KeyVisitor)
     }
-}
 
-/// Something that takes the members of an object one by one; it must consume each value.
-pub(crate) trait Members<'de> {
-    fn member<A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error>;
-}
-
-/// Something that takes the elements of an array.
-pub(crate) trait Elements<'de> {
-    /// Takes the next element; `false` after the last.
-    fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error>;
-}
-
-/// Visits an object; any other value is skipped.
-pub(crate) struct Object<'t, T>(pub(crate) &'t mut T);
-
-/// Visits an array; any other value is skipped.
-pub(crate) struct Array<'t, T>(pub(crate) &'t mut T);
-
-/// Reads a count; anything else than a number from 0 to 2³² − 1 is none.
-pub(crate) struct Count;
-
-/// The visits of a [`Visitor`] that mean nothing here.
-macro_rules! skip {
-    ($out:ty: $($visit:ident($value:ty)),*) => {
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("any JSON")
+    /// Calls `take` at each element, which it must read. Any other value than an array is skipped.
+    pub(crate) fn elements(&mut self, mut take: impl FnMut(&mut Self) -> Parsed) -> Parsed {
+        if self.peek() != b'[' {
+            return self.skip();
         }
-        fn visit_unit<E>(self) -> Result<$out, E> {
-            Ok(<$out>::default())
+        self.enter()?;
+        if self.closes(b']') {
+            return Ok(());
         }
-        $(fn $visit<E>(self, _: $value) -> Result<$out, E> {
-            Ok(<$out>::default())
-        })*
-    };
-}
-
-fn skip_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
-    while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-    Ok(())
-}
-
-fn skip_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<(), A::Error> {
-    while seq.next_element::<IgnoredAny>()?.is_some() {}
-    Ok(())
-}
-
-impl<'de, T: Members<'de>> DeserializeSeed<'de> for Object<'_, T> {
-    type Value = ();
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
+        loop {
+            take(self)?;
+            if !self.goes_on(b']')? {
+                return Ok(());
+            }
+        }
     }
-}
 
-impl<'de, T: Members<'de>> Visitor<'de> for Object<'_, T> {
-    type Value = ();
-    skip!((): visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key()? {
-            self.0.member(key, &mut map)?;
+    /// The bytes of the value here.
+    pub(crate) fn raw(&mut self) -> Parsed<&'de [u8]> {
+        self.peek();
+        let start = self.at;
+        self.skip()?;
+        Ok(&self.bytes[start..self.at])
+    }
+
+    /// The count here; anything else than a whole number from 0 to 2³² − 1 is skipped and none.
+    pub(crate) fn count(&mut self) -> Parsed<Option<u32>> {
+        let raw = self.raw()?;
+        if raw.len() < 10 && raw.iter().all(u8::is_ascii_digit) {
+            let value = raw.iter().fold(0, |sum, &digit| sum * 10 + u32::from(digit - b'0'));
+            return Ok(Some(value));
+        }
+        // A quoted number does not parse, since its quotes belong to `raw`.
+        let number = std::str::from_utf8(raw).ok().and_then(|raw| raw.parse::<f64>().ok());
+        let whole = number.filter(|n| n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(n));
+        Ok(whole.map(|n| n as u32))
+    }
+
+    /// Reads over the value here.
+    pub(crate) fn skip(&mut self) -> Parsed {
+        match self.peek() {
+            b'"' => self.string().map(|_| ()),
+            b'{' => self.members(|json, _| json.skip()),
+            b'[' => self.elements(Self::skip),
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.literal(b"true"),
+            b'f' => self.literal(b"false"),
+            b'n' => self.literal(b"null"),
+            _ => Err(self.bad("expected a value")),
+        }
+    }
+
+    /// Skips white space; the next byte, 0 (which begins nothing) at the end.
+    fn peek(&mut self) -> u8 {
+        while let Some(&byte) = self.bytes.get(self.at) {
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return byte;
+            }
+            self.at += 1;
+        }
+        0
+    }
+
+    fn bad(&self, what: &'static str) -> BadJson {
+        let what = if self.at >= self.bytes.len() { "the document ends" } else { what };
+        BadJson { what, at: self.at }
+    }
+
+    fn enter(&mut self) -> Parsed {
+        self.at += 1;
+        self.depth += 1;
+        if self.depth > DEPTH_LIMIT { Err(self.bad("nested too deeply")) } else { Ok(()) }
+    }
+
+    /// Whether an object or array ends right here.
+    fn closes(&mut self, close: u8) -> bool {
+        let closes = self.peek() == close;
+        if closes {
+            self.at += 1;
+            self.depth -= 1;
+        }
+        closes
+    }
+
+    /// After a member or element: whether another one follows.
+    fn goes_on(&mut self, close: u8) -> Parsed<bool> {
+        if self.closes(close) {
+            return Ok(false);
+        }
+        if self.peek() != b',' {
+            return Err(self.bad("expected a comma or the end"));
+        }
+        self.at += 1;
+        Ok(true)
+    }
+
+    /// The string here, quotes included.
+    fn string(&mut self) -> Parsed<&'de [u8]> {
+        if self.peek() != b'"' {
+            return Err(self.bad("expected a string"));
+        }
+        let start = self.at;
+        self.at += 1;
+        loop {
+            self.at += plain_length(&self.bytes[self.at..]);
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(&self.bytes[start..self.at]);
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.bad("a control character in a string")),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Parsed {
+        let length = match self.bytes[self.at + 1..] {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+            [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(u8::is_ascii_hexdigit) => 6,
+            _ => return Err(self.bad("a wrong escape")),
+        };
+        self.at += length;
+        Ok(())
+    }
+
+    fn number(&mut self) -> Parsed {
+        self.accept(b'-');
+        if self.accept(b'0') {
+            if self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+                return Err(self.bad("a number begins with zero"));
+            }
+        } else {
+            self.digits()?;
+        }
+        if self.accept(b'.') {
+            self.digits()?;
+        }
+        if self.accept(b'e') || self.accept(b'E') {
+            let _signed = self.accept(b'+') || self.accept(b'-');
+            self.digits()?;
         }
         Ok(())
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
-        skip_seq(seq)
-    }
-}
 
-impl<'de, T: Elements<'de>> DeserializeSeed<'de> for Array<'_, T> {
-    type Value = ();
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
+    fn digits(&mut self) -> Parsed {
+        let rest = &self.bytes[self.at..];
+        let length = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        self.at += length;
+        if length == 0 { Err(self.bad("expected a digit")) } else { Ok(()) }
     }
-}
 
-impl<'de, T: Elements<'de>> Visitor<'de> for Array<'_, T> {
-    type Value = ();
-    skip!((): visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        skip_map(map)
+    fn accept(&mut self, byte: u8) -> bool {
+        let found = self.bytes.get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while self.0.element(&mut seq)? {}
+
+    fn literal(&mut self, word: &'static [u8]) -> Parsed {
+        if !self.bytes[self.at..].starts_with(word) {
+            return Err(self.bad("expected a value"));
+        }
+        self.at += word.len();
         Ok(())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Count {
-    type Value = Option<u32>;
-    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Option<u32>, D::Error> {
-        from.deserialize_any(self)
+/// The text of a quoted name, in which escapes are as good as never seen.
+fn name(quoted: &[u8]) -> Cow<'_, [u8]> {
+    let inner = &quoted[1..quoted.len() - 1];
+    if !inner.contains(&b'\\') {
+        return Cow::Borrowed(inner);
     }
+    serde_json::from_slice::<String>(quoted)
+        .map_or(Cow::Borrowed(inner), |name| Cow::Owned(name.into_bytes()))
 }
 
-impl<'de> Visitor<'de> for Count {
-    type Value = Option<u32>;
-    skip!(Option<u32>: visit_bool(bool), visit_i64(i64), visit_str(&str));
-    fn visit_u64<E>(self, number: u64) -> Result<Option<u32>, E> {
-        Ok(u32::try_from(number).ok())
+/// Number of bytes before the first quote, backslash or control character, eight at a time.
+fn plain_length(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // High bit of each byte under `limit` (up to 0x80). A borrow can only mark bytes behind a
+    // marked one, and the first marked one is all that counts.
+    let under = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = under(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = under(word ^ (ONES * u64::from(b'\\')), 1);
+        let found = under(word, 0x20) | quote | backslash;
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
     }
-    fn visit_f64<E>(self, number: f64) -> Result<Option<u32>, E> {
-        let whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
-        Ok(whole.then_some(number as u32))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<u32>, A::Error> {
-        skip_map(map).map(|()| None)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Option<u32>, A::Error> {
-        skip_seq(seq).map(|()| None)
-    }
+    let ends = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+    words.len() * 8 + tail.iter().position(ends).unwrap_or(tail.len())
 }
 
-pub(crate) fn skip_value<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
-    map.next_value::<IgnoredAny>().map(|_| ())
-}
-
-/// A non-empty JSON string.
-pub(crate) fn is_text(raw: &str) -> bool {
-    raw.len() > 2 && raw.starts_with('"')
-}
-
-/// Anything that says something: not `null`, `false`, `""`, `[]` or `{}`.
-pub(crate) fn is_filled(raw: &RawValue) -> bool {
-    !matches!(raw.get(), "null" | "false" | "\"\"" | "[]" | "{}")
-}
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

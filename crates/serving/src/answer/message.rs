@@ -4,17 +4,13 @@ use serde_json::Value;
 
 use super::failure::excerpt;
 
-/// The server's message in an error body: JSON of the usual shapes, or the title of an HTML page.
+/// The server's message in an error's body or value: JSON of the usual shapes, or the title of an
+/// HTML page.
 pub(crate) fn in_body(body: &[u8]) -> Option<String> {
-    match serde_json::from_slice::<Value>(body) {
+    match serde_json::from_str::<Value>(&String::from_utf8_lossy(body)) {
         Ok(document) => in_json(&document),
         Err(_) => html_title(body),
     }
-}
-
-/// The server's message in the value of an `error` key.
-pub(crate) fn in_error(raw: &str) -> Option<String> {
-    in_json(&serde_json::from_str(raw).ok()?)
 }
 
 /// What to tell people about a body: the server's message, else how the body begins.

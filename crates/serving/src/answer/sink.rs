@@ -1,11 +1,10 @@
 //! Turns events and documents into facts: parse, check for the server's errors, count, remember.
 
-use std::borrow::Cow;
-
 use super::Event;
 use super::chunk::{self, Chunk};
 use super::facts::{ChunkFacts, Facts, FinishReason};
 use super::failure::{self, Failure, FailureKind};
+use super::json::BadJson;
 use super::message;
 use super::sse::SseEvent;
 use super::template::{Template, TextPlace};
@@ -58,18 +57,9 @@ impl Sink<'_> {
     ) -> Result<(), Failure> {
         let document = document.trim_ascii();
         let wants_names = self.facts.id.is_empty() || self.facts.model.is_empty();
-        match Chunk::parse(document, wants_names) {
-            Ok(chunk) => self.understood(&chunk, document, raw, on),
-            // A stream is UTF-8 with wrong bytes replaced; the strict parse spares the search for them.
-            Err(error) => match String::from_utf8_lossy(document) {
-                Cow::Owned(repaired) => {
-                    let chunk = Chunk::parse(repaired.as_bytes(), wants_names);
-                    let chunk = chunk.map_err(|error| bad_json(&error, document))?;
-                    self.understood(&chunk, document, None, on)
-                }
-                Cow::Borrowed(_) => Err(bad_json(&error, document)),
-            },
-        }
+        let chunk = Chunk::parse(document, wants_names);
+        let chunk = chunk.map_err(|error| bad_json(&error, document))?;
+        self.understood(&chunk, document, raw, on)
     }
 
     fn understood(
@@ -80,13 +70,13 @@ impl Sink<'_> {
         on: &mut impl FnMut(Event),
     ) -> Result<(), Failure> {
         if let Some(error) = chunk.error {
-            return Err(server_error(message::in_error(error.get()), document));
+            return Err(server_error(message::in_body(error), document));
         }
         for (name, raw_name) in
             [(&mut self.facts.id, chunk.id), (&mut self.facts.model, chunk.model)]
         {
             if let Some(raw_name) = raw_name.filter(|_| name.is_empty()) {
-                chunk::push_text(raw_name.get(), name);
+                chunk::push_text(raw_name, name);
             }
         }
         if let Some(usage) = &chunk.usage {
@@ -106,7 +96,7 @@ impl Sink<'_> {
                 (chunk.reasoning, &mut self.facts.reasoning_text),
             ] {
                 if let Some(text) = from {
-                    chunk::push_text(text.get(), to);
+                    chunk::push_text(text, to);
                 }
             }
         }
@@ -134,7 +124,7 @@ impl Sink<'_> {
     }
 }
 
-fn bad_json(error: &serde_json::Error, document: &[u8]) -> Failure {
+fn bad_json(error: &BadJson, document: &[u8]) -> Failure {
     let detail = format!("not the JSON of a chunk ({error}): {}", failure::excerpt(document));
     Failure::new(FailureKind::BadJson, detail)
 }
