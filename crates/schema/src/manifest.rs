@@ -54,17 +54,22 @@ pub struct HostFacts {
     /// Host name.
     pub name: String,
     /// Operating system and kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
     /// Processor model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
     /// Cores this process may use.
     pub cores: u32,
     /// Memory, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
     /// Process id of the writer, to tell a killed run from a running one.
     pub pid: u32,
     /// Start time of that process in clock ticks after boot, since pids come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_start_ticks: Option<u64>,
     /// The kernel's boot id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
 }

@@ -30,7 +30,7 @@ pub struct PlanError {
     /// The key it is about, as in `serving[0].load.rate`; may be empty.
     pub key: String,
     /// Where it stands, for a plan that was read from a text.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
 }
 
 impl fmt::Display for PlanError {
@@ -80,7 +80,7 @@ impl Fault {
     pub(super) fn located(self, source: Option<&str>) -> PlanError {
         let span = source.and_then(|text| place::span_of(text, &self.steps));
         PlanError {
-            place: source.zip(span).map(|(text, span)| place::at(text, span)),
+            place: source.zip(span).map(|(text, span)| Box::new(place::at(text, span))),
             key: place::spelled(&self.steps),
             message: self.message,
             help: self.help,

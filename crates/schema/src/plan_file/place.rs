@@ -1,6 +1,7 @@
 //! From a byte span of the plan's text to line, column and the line itself, and from a key to its
 //! span.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -57,10 +58,10 @@ pub(super) fn spelled(steps: &[String]) -> String {
     let mut text = String::new();
     for step in steps {
         if step.bytes().all(|b| b.is_ascii_digit()) && !step.is_empty() {
-            text.push_str(&format!("[{step}]"));
+            let _ = write!(text, "[{step}]");
         } else {
             let point = if text.is_empty() { "" } else { "." };
-            text.push_str(&format!("{point}{step}"));
+            let _ = write!(text, "{point}{step}");
         }
     }
     text

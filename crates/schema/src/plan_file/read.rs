@@ -36,7 +36,7 @@ fn refuse_later_sections(text: &str) -> Result<(), PlanError> {
                    with a version that knows it"
                 .into(),
             key: (*name).to_owned(),
-            place: Some(place::at(text, key.span())),
+            place: Some(Box::new(place::at(text, key.span()))),
         });
     }
     Ok(())
@@ -50,6 +50,6 @@ fn told(text: &str, error: &toml::de::Error) -> PlanError {
         message,
         help,
         key: keys.map(|keys| place::spelled(&keys)).unwrap_or_default(),
-        place: span.map(|span| place::at(text, span)),
+        place: span.map(|span| Box::new(place::at(text, span))),
     }
 }

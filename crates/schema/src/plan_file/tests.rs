@@ -94,7 +94,7 @@ fn every_key_arrives() {
     assert_eq!(stage.max_tokens_total, Some(2_000_000));
     assert_eq!(stage.headers[0].name, "X-Team");
     assert_eq!(stage.api_key, Some(KeySource::Env("KEY".into())));
-    assert_eq!(stage.stop_after_errors, 0.05);
+    assert_eq!(format!("{}", stage.stop_after_errors), "0.05");
     let body = serde_json::to_string(&stage.extra_body).unwrap();
     assert_eq!(body, r#"{"stop":["a","b"],"temperature":0.7}"#);
     assert!(!stage.discover && !stage.per_chunk_usage && !stage.chunk_times);

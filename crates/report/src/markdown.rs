@@ -1,0 +1,92 @@
+//! The points as a Markdown table, to paste into an issue or a page.
+
+use loadline_schema::document::{Document, Serving};
+
+use crate::table::Column;
+use crate::terminal::tradeoff::{latency_columns, throughput_columns};
+use crate::words::{self, plain};
+
+/// A title, the warnings, and the trade-off table of each serving stage.
+pub fn markdown(document: &Document) -> String {
+    let run = &document.run;
+    let mut text = format!("# {}\n\n", escaped(&plain(&run.name)));
+    text.push_str(&format!(
+        "Run {} of {} {}.\n",
+        escaped(&plain(&run.id)),
+        escaped(&plain(&run.started)),
+        words::status(run.status)
+    ));
+    for warning in &document.warnings {
+        text.push_str(&warning_line("", &warning.message, &warning.advice));
+    }
+    for stage in &document.serving {
+        text.push_str(&section(stage));
+    }
+    text
+}
+
+fn section(stage: &Serving) -> String {
+    let model = stage.model.as_deref().map_or_else(|| "unnamed model".into(), plain);
+    let engine = stage.engine.as_ref().map(|engine| {
+        let version = engine.version.as_deref().map(plain).unwrap_or_default();
+        format!(" on {} {version}", plain(&engine.name)).trim_end().to_owned()
+    });
+    let endpoints: Vec<String> = stage.endpoint.iter().map(|url| plain(url)).collect();
+    let target = format!("{model}{} at {}", engine.unwrap_or_default(), endpoints.join(", "));
+    let mut text = format!("\n## {}\n\n{}\n\n", escaped(&plain(&stage.stage)), escaped(&target));
+    let (group, label) = words::load_head(&stage.points);
+    let loads = stage.points.iter().map(|point| words::load_short(&point.load)).collect();
+    let mut columns = vec![Column::numbers(group, label, loads)];
+    columns.extend(throughput_columns(&stage.points));
+    columns.extend(latency_columns(&stage.points));
+    let ok = stage.points.iter().map(|point| crate::quantity::count(point.requests.ok));
+    columns.push(Column::numbers("", "ok", ok.collect()));
+    let not_ok = stage.points.iter().map(|point| {
+        let requests = &point.requests;
+        let failures = requests.failed + requests.timed_out + requests.cut_short;
+        crate::quantity::count(failures + requests.dropped)
+    });
+    columns.push(Column::numbers("", "not ok", not_ok.collect()));
+    text.push_str(&table(&columns));
+    for point in &stage.points {
+        let load = format!("At {}: ", words::load_long(&point.load));
+        for warning in &point.warnings {
+            text.push_str(&warning_line(&load, &warning.message, &warning.advice));
+        }
+    }
+    text
+}
+
+fn warning_line(place: &str, message: &str, advice: &str) -> String {
+    let advice = if advice.is_empty() { String::new() } else { format!(" → {}", plain(advice)) };
+    let text = format!("{place}{}{advice}", plain(message));
+    format!("\n> **Warning.** {}\n", escaped(text.trim()))
+}
+
+fn table(columns: &[Column]) -> String {
+    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut text = row(columns.iter().map(|column| escaped(&column.title())).collect());
+    text.push_str(&row(columns.iter().map(|_| "--:".to_owned()).collect()));
+    let rows = columns.iter().map(|column| column.cells().len()).max().unwrap_or(0);
+    for index in 0..rows {
+        let cell = |column: &Column| column.cells().get(index).map(|c| escaped(c));
+        text.push_str(&row(columns
+            .iter()
+            .map(|column| cell(column).unwrap_or_default())
+            .collect()));
+    }
+    text
+}
+
+/// Text that Markdown takes as it is.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' => out.extend(['\\', c]),
+            _ => out.push(c),
+        }
+    }
+    out
+}

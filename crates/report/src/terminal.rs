@@ -1,0 +1,132 @@
+//! The report that answers at the terminal: what was measured, what to beware of, the trade-off
+//! between load, speed and latency, then the details behind it.
+
+use loadline_schema::document::{Document, Point, Serving};
+
+use crate::style::{Style, Tone};
+use crate::table::Table;
+use crate::words::{self, plain};
+
+mod caveats;
+mod client;
+mod head;
+mod latency;
+mod outcomes;
+mod rates;
+mod tokens;
+pub(crate) mod tradeoff;
+
+/// The whole report as text. No line is wider than the style allows, but for a path that would be
+/// useless if broken.
+pub fn terminal(document: &Document, style: &Style) -> String {
+    let mut page = Page { style: *style, text: String::new() };
+    head::run(&mut page, document);
+    caveats::of_run(&mut page, document);
+    for stage in &document.serving {
+        serving(&mut page, document, stage);
+    }
+    head::footer(&mut page, document);
+    page.text
+}
+
+fn serving(page: &mut Page, document: &Document, stage: &Serving) {
+    head::stage(page, stage, document.serving.len() > 1);
+    if stage.points.is_empty() {
+        page.paragraph("Nothing was measured: no trial reached its measure window.", 0, Tone::Bad);
+        return;
+    }
+    caveats::of_stage(page, stage);
+    tradeoff::section(page, document, stage);
+    rates::section(page, stage);
+    latency::sections(page, stage);
+    tokens::section(page, stage);
+    outcomes::section(page, stage);
+    client::section(page, document, stage);
+}
+
+/// The column that says which load a row is about.
+fn key_column(points: &[Point]) -> crate::table::Column {
+    let (group, label) = words::load_head(points);
+    let loads = points.iter().map(|point| words::load_short(&point.load)).collect();
+    crate::table::Column::numbers(group, label, loads).toned(Tone::Strong)
+}
+
+/// Text under construction.
+struct Page {
+    style: Style,
+    text: String,
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    fn blank(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// A blank line, then a title and a note in the same line where both fit.
+    fn heading(&mut self, title: &str, note: &str) {
+        self.blank();
+        let style = self.style;
+        let painted = style.paint(title, Tone::Strong);
+        let width = style.columns();
+        if note.is_empty() {
+            self.line(&painted);
+        } else if words::columns(title) + 2 + words::columns(note) <= width {
+            self.line(&format!("{painted}  {}", style.paint(note, Tone::Faint)));
+        } else {
+            self.line(&painted);
+            self.paragraph(note, 0, Tone::Faint);
+        }
+    }
+
+    /// Running text, wrapped, every line indented.
+    fn paragraph(&mut self, text: &str, indent: usize, tone: Tone) {
+        let blanks = " ".repeat(indent);
+        self.hanging(&blanks, &blanks, text, tone);
+    }
+
+    /// Running text whose first line starts with `first` and the others with `rest`.
+    fn hanging(&mut self, first: &str, rest: &str, text: &str, tone: Tone) {
+        let style = self.style;
+        let width = style.columns().saturating_sub(words::columns(first));
+        for (index, line) in words::wrap(text, width).into_iter().enumerate() {
+            let start = if index == 0 { first } else { rest };
+            self.line(&style.paint(&format!("{start}{line}"), tone));
+        }
+    }
+
+    fn table(&mut self, table: &Table) {
+        for line in table.lines(self.style) {
+            self.line(&line);
+        }
+    }
+}
+
+/// "at concurrency 4 and 16": the points in running text.
+fn at_points<'a>(points: impl Iterator<Item = &'a Point>) -> String {
+    let mut shorts: Vec<String> = Vec::new();
+    let mut first = None;
+    for point in points {
+        first.get_or_insert(point);
+        shorts.push(words::load_short(&point.load));
+    }
+    let Some(first) = first else { return String::new() };
+    let last = shorts.pop().unwrap_or_default();
+    let list = if shorts.is_empty() { last } else { format!("{} and {last}", shorts.join(", ")) };
+    if first.load.concurrency.is_some() {
+        format!("at concurrency {list}")
+    } else if first.load.rate_per_s.is_some() {
+        format!("at {list} requests/s")
+    } else {
+        format!("at bursts of {list}")
+    }
+}
+
+/// A text from outside in quotes.
+fn quoted(text: &str) -> String {
+    format!("“{}”", words::cut(&plain(text), 300))
+}
