@@ -7,6 +7,17 @@ use loadline_schema::outcome::ErrorKind;
 /// A column: its name and the field of a point.
 type Column = (String, Box<dyn Fn(&Document, &Serving, &Point) -> Option<String>>);
 
+/// A named count of outcomes.
+type Count = (&'static str, fn(&OutcomeCounts) -> u64);
+/// A named rate of a point.
+type Rate = (&'static str, fn(&Point) -> Option<Estimate>);
+/// A named part of a rate.
+type RatePart = (&'static str, fn(Estimate) -> Option<f64>);
+/// A named latency of a point.
+type Latency = (&'static str, fn(&Point) -> Option<&Distribution>);
+/// A named statistic of a latency.
+type Statistic = (&'static str, fn(&Distribution) -> Option<String>);
+
 /// One row for each point of each serving stage, after a line with the names of the columns.
 pub fn csv(document: &Document) -> String {
     let columns = columns();
@@ -71,7 +82,7 @@ fn key_columns() -> Vec<Column> {
 }
 
 fn count_columns() -> Vec<Column> {
-    let outcomes: [(&str, fn(&OutcomeCounts) -> u64); 7] = [
+    let outcomes: [Count; 7] = [
         ("ok", |counts| counts.ok),
         ("failed", |counts| counts.failed),
         ("timed_out", |counts| counts.timed_out),
@@ -80,7 +91,7 @@ fn count_columns() -> Vec<Column> {
         ("dropped", |counts| counts.dropped),
         ("unknown", |counts| counts.unknown),
     ];
-    let outcome = |(name, count): (&str, fn(&OutcomeCounts) -> u64)| -> Column {
+    let outcome = |(name, count): Count| -> Column {
         let field =
             move |_: &Document, _: &Serving, p: &Point| Some(count(&p.requests).to_string());
         (format!("requests_{name}"), Box::new(field))
@@ -96,7 +107,7 @@ fn count_columns() -> Vec<Column> {
 }
 
 fn rate_columns() -> Vec<Column> {
-    let rates: [(&str, fn(&Point) -> Option<Estimate>); 7] = [
+    let rates: [Rate; 7] = [
         ("requests_per_s", |point| point.requests_per_s),
         ("requests_per_s_without_tail", |point| point.requests_per_s_without_tail),
         ("output_tokens_per_s", |point| point.output_tokens_per_s),
@@ -105,7 +116,7 @@ fn rate_columns() -> Vec<Column> {
         ("input_tokens_per_s", |point| point.input_tokens_per_s),
         ("achieved_rate_per_s", |point| point.achieved_rate_per_s),
     ];
-    let parts: [(&str, fn(Estimate) -> Option<f64>); 3] = [
+    let parts: [RatePart; 3] = [
         ("", |estimate| Some(estimate.value)),
         ("_low", |estimate| estimate.low),
         ("_high", |estimate| estimate.high),
@@ -126,7 +137,7 @@ fn rate_columns() -> Vec<Column> {
 }
 
 fn latency_columns() -> Vec<Column> {
-    let latencies: [(&str, fn(&Point) -> Option<&Distribution>); 11] = [
+    let latencies: [Latency; 11] = [
         ("ttft", |point| point.ttft_ns.as_ref()),
         ("ttft_service", |point| point.ttft_service_ns.as_ref()),
         ("ttfo", |point| point.ttfo_ns.as_ref()),
@@ -139,7 +150,7 @@ fn latency_columns() -> Vec<Column> {
         ("send_lag", |point| point.send_lag_ns.as_ref()),
         ("read_lag", |point| point.read_lag_ns.as_ref()),
     ];
-    let statistics: [(&str, fn(&Distribution) -> Option<String>); 8] = [
+    let statistics: [Statistic; 8] = [
         ("n", |d| Some(d.n.to_string())),
         ("mean", |d| d.mean.map(|value| value.to_string())),
         ("p50", |d| d.p50.map(|value| value.to_string())),

@@ -1,5 +1,7 @@
 //! The points as a Markdown table, to paste into an issue or a page.
 
+use std::fmt::Write as _;
+
 use loadline_schema::document::{Document, Serving};
 
 use crate::table::Column;
@@ -10,12 +12,8 @@ use crate::words::{self, plain};
 pub fn markdown(document: &Document) -> String {
     let run = &document.run;
     let mut text = format!("# {}\n\n", escaped(&plain(&run.name)));
-    text.push_str(&format!(
-        "Run {} of {} {}.\n",
-        escaped(&plain(&run.id)),
-        escaped(&plain(&run.started)),
-        words::status(run.status)
-    ));
+    let (id, started) = (escaped(&plain(&run.id)), escaped(&plain(&run.started)));
+    let _ = writeln!(text, "Run {id} of {started} {}.", words::status(run.status));
     for warning in &document.warnings {
         text.push_str(&warning_line("", &warning.message, &warning.advice));
     }

@@ -1,15 +1,17 @@
 //! The client's own error budget: how far these numbers can be trusted.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use loadline_schema::document::{Client, Distribution, Document, Point, Selftest, Serving};
+use loadline_schema::manifest::HostFacts;
 
 use super::tradeoff::is_beyond;
 use super::{Page, at_points, key_column};
 use crate::quantity::{self, ABSENT, DurationUnit, Statistic};
 use crate::style::Tone;
 use crate::table::{Column, Table};
-use crate::words::plain;
+use crate::words::{self, plain};
 
 pub(super) fn section(page: &mut Page, document: &Document, stage: &Serving) {
     let points = &stage.points;
@@ -22,6 +24,9 @@ pub(super) fn section(page: &mut Page, document: &Document, stage: &Serving) {
     page.table(&Table::new(columns));
 
     page.paragraph(&stamps(points), 0, Tone::Faint);
+    for host in &document.run.hosts {
+        page.paragraph(&client_host(host), 0, Tone::Faint);
+    }
     let limited: Vec<&Point> = points.iter().filter(|point| point.client.limited).collect();
     if !limited.is_empty() {
         let place = at_points(limited.into_iter());
@@ -76,7 +81,8 @@ fn shares(points: &[Point]) -> Vec<Column> {
         (column("spin", "of CPU", |client| client.spin_ratio), true),
     ];
     let is_told = |(column, only_if_some): &(Column, bool)| {
-        column.has_content(&[ABSENT]) && !(*only_if_some && !column.has_content(&[ABSENT, "0 %"]))
+        let empty: &[&str] = if *only_if_some { &[ABSENT, "0 %"] } else { &[ABSENT] };
+        column.has_content(empty)
     };
     all.into_iter().filter(is_told).map(|(column, _)| column).collect()
 }
@@ -104,16 +110,33 @@ fn stamps(points: &[Point]) -> String {
         .map(|source| match source {
             "kernel_rx" => "the kernel's receive stamps (kernel_rx)".to_owned(),
             "user" => "the clock after each read (user)".to_owned(),
-            "mixed" => {
-                "the kernel's stamps for some reads, the clock for others (mixed)".to_owned()
-            }
+            "mixed" => mixed(points),
             other => plain(other),
         })
         .collect();
-    let source = if told.is_empty() { "an unknown source".to_owned() } else { told.join("; ") };
+    let source = if told.is_empty() { "an unknown source".to_owned() } else { told.join(", or ") };
     let step = points.iter().filter_map(|point| point.client.clock_step_ns).max();
     let step = step.map(|ns| format!("; clock step {}", quantity::duration(ns as f64)));
     format!("Arrival times from {source}{}.", step.unwrap_or_default())
+}
+
+/// Both sources, with the shares of the first point that tells them.
+fn mixed(points: &[Point]) -> String {
+    let told = points.iter().map(|point| &point.client.timestamp_shares).find(|s| !s.is_empty());
+    let parts = told
+        .into_iter()
+        .flatten()
+        .map(|(source, share)| format!("{} {}", plain(source), quantity::percent(*share)));
+    let parts: Vec<String> = ["mixed".to_owned()].into_iter().chain(parts).collect();
+    format!("the kernel's stamps for some reads, the clock for others ({})", parts.join(", "))
+}
+
+fn client_host(host: &HostFacts) -> String {
+    let mut parts = vec![format!("Client: {}", plain(&host.name))];
+    parts.extend(host.cpu.as_deref().map(plain));
+    parts.push(words::counted(u64::from(host.cores), "core", "cores"));
+    parts.extend(host.kernel.as_deref().map(plain));
+    parts.join(", ") + "."
 }
 
 fn quote(page: &mut Page, selftest: &Selftest, points: &[Point]) {
@@ -135,7 +158,7 @@ fn quote(page: &mut Page, selftest: &Selftest, points: &[Point]) {
     let most = if loads.is_empty() { "no load".to_owned() } else { loads.join(" and ") };
     let mut text = format!("Selftest of this machine ({day}): trustworthy up to {most}");
     if !errors.is_empty() {
-        text.push_str(&format!("; P99 errors there: {}", errors.join(", ")));
+        let _ = write!(text, "; P99 errors there: {}", errors.join(", "));
     }
     text.push('.');
     page.paragraph(&text, 0, Tone::Faint);

@@ -125,16 +125,15 @@ fn columns(
             Detail::Ends => matches!(which, "p50" | "p99"),
             Detail::None => false,
         };
-        let cell = |distribution: &Option<&Distribution>| {
+        let cell = |distribution: Option<&Distribution>| {
             let statistic = distribution.and_then(|d| Statistic::of(d, which));
             statistic.map_or(ABSENT.into(), |s| if is_full { s.full(unit) } else { s.short(unit) })
         };
-        columns.push(Column::numbers("", label, distributions.iter().map(cell).collect()));
+        columns.push(Column::numbers("", label, distributions.iter().copied().map(cell).collect()));
     }
     let counts = |pick: fn(&Distribution) -> u64| {
-        let cell =
-            |d: &Option<&Distribution>| d.map_or(ABSENT.into(), |d| quantity::count(pick(d)));
-        distributions.iter().map(cell).collect::<Vec<_>>()
+        let cell = |d: Option<&Distribution>| d.map_or(ABSENT.into(), |d| quantity::count(pick(d)));
+        distributions.iter().copied().map(cell).collect::<Vec<_>>()
     };
     columns.push(Column::numbers("", "n", counts(|d| d.n)));
     let left_out = Column::numbers("", "left out", counts(|d| d.left_out));

@@ -32,8 +32,11 @@ pub(super) fn section(page: &mut Page, stage: &Serving) {
         points.iter().map(|point| point.in_flight_mean.map_or(ABSENT.into(), quantity::number));
     columns.push(Column::numbers("in flight", "mean", in_flight.collect()));
     for (group, label, pick) in RATES {
-        let cell = |point| {
-            pick(point).map_or(ABSENT.into(), |rate| quantity::estimate(rate, quantity::number))
+        // Input tokens/s are requests/s times the prompt: their interval is that one again.
+        let cell = |point| match pick(point) {
+            Some(rate) if group == "input" => quantity::number(rate.value),
+            Some(rate) => quantity::estimate(rate, quantity::number),
+            None => ABSENT.to_owned(),
         };
         let column = Column::numbers(group, label, points.iter().map(cell).collect());
         columns.extend(column.has_content(&[ABSENT]).then_some(column));

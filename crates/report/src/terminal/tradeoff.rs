@@ -49,9 +49,12 @@ pub(crate) fn throughput_columns(points: &[Point]) -> Vec<Column> {
     ]
 }
 
+/// A named latency of a point.
+type Latency = (&'static str, fn(&Point) -> Option<&Distribution>);
+
 /// P50 and P99 of TTFT, ITL and E2E, each metric in one unit.
 pub(crate) fn latency_columns(points: &[Point]) -> Vec<Column> {
-    let metrics: [(&str, fn(&Point) -> Option<&Distribution>); 3] = [
+    let metrics: [Latency; 3] = [
         ("TTFT", |point| point.ttft_ns.as_ref()),
         ("ITL", |point| point.itl_ns.as_ref()),
         ("E2E", |point| point.e2e_ns.as_ref()),

@@ -162,6 +162,22 @@ pub(crate) fn good() -> Document {
     document(vec![small, point(4, 459, 3.1), point(16, 702, 8.9), point(64, 731, 61.0)])
 }
 
+fn add_errors(bad: &mut Point) {
+    bad.errors = BTreeMap::from([
+        ("http_429".into(), 12),
+        ("total_timeout".into(), 3),
+        ("eof_mid_stream".into(), 1),
+    ]);
+    bad.error_examples = BTreeMap::from([
+        (
+            "http_429".into(),
+            "{\"error\":{\"message\":\"Too many requests\x1b[31m, retry after 5 s\",\"code\":429}}"
+                .into(),
+        ),
+        ("eof_mid_stream".into(), "the connection was closed after 812 bytes".into()),
+    ]);
+}
+
 /// Errors, dropped tails, a withheld percentile, reasoning, bundled tokens and a client that was
 /// the limit.
 pub(crate) fn errors() -> Document {
@@ -177,19 +193,7 @@ pub(crate) fn errors() -> Document {
         ..OutcomeCounts::default()
     };
     bad.outside_cohort.failed = 2;
-    bad.errors = BTreeMap::from([
-        ("http_429".into(), 12),
-        ("total_timeout".into(), 3),
-        ("eof_mid_stream".into(), 1),
-    ]);
-    bad.error_examples = BTreeMap::from([
-        (
-            "http_429".into(),
-            "{\"error\":{\"message\":\"Too many requests\x1b[31m, retry after 5 s\",\"code\":429}}"
-                .into(),
-        ),
-        ("eof_mid_stream".into(), "the connection was closed after 812 bytes".into()),
-    ]);
+    add_errors(&mut bad);
     bad.finish_reasons = BTreeMap::from([("length".into(), 31), ("stop".into(), 9)]);
     for distribution in [&mut bad.ttft_ns, &mut bad.itl_ns, &mut bad.tpot_ns, &mut bad.e2e_ns] {
         let distribution = distribution.as_mut().expect("the point has all latencies");
