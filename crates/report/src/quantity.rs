@@ -110,20 +110,13 @@ fn separated(digits: &str) -> String {
 /// An estimate by `render`, with its interval where it has one: "11.3 (10.9–11.6)".
 pub fn estimate(estimate: &Estimate, render: impl Fn(f64) -> String) -> String {
     let interval = Interval { low: estimate.low, high: estimate.high };
-    with_interval(estimate.value, Some(interval), render)
+    with_interval(estimate.value, interval, render)
 }
 
-/// A value with its interval; an interval without an upper bound makes it a lower bound: "≥ 52".
-pub fn with_interval(
-    value: f64,
-    interval: Option<Interval>,
-    render: impl Fn(f64) -> String,
-) -> String {
-    match interval {
-        Some(Interval { low: Some(low), high: Some(high) }) => {
-            format!("{} ({}–{})", render(value), render(low), render(high))
-        }
-        Some(Interval { low: Some(_), high: None }) => format!("≥ {}", render(value)),
+/// A value with its interval where both bounds are there.
+fn with_interval(value: f64, interval: Interval, render: impl Fn(f64) -> String) -> String {
+    match (interval.low, interval.high) {
+        (Some(low), Some(high)) => format!("{} ({}–{})", render(value), render(low), render(high)),
         _ => render(value),
     }
 }
@@ -135,6 +128,8 @@ pub struct Statistic {
     pub value: f64,
     /// Its interval.
     pub interval: Option<Interval>,
+    /// Whether the sample is too small to bound it from above: read it as "≥".
+    pub is_open: bool,
 }
 
 impl Statistic {
@@ -151,30 +146,38 @@ impl Statistic {
             "max" => distribution.max? as f64,
             _ => return None,
         };
-        Some(Self { value, interval: distribution.intervals.get(name).copied() })
-    }
-
-    /// Whether the sample is too small to bound it from above.
-    pub fn is_open(&self) -> bool {
-        self.interval.is_some_and(|interval| interval.low.is_some() && interval.high.is_none())
+        let interval = distribution.intervals.get(name).copied();
+        // A percentile of raw values always has an interval; none at all means that a few values
+        // bound it on neither side. Buckets have none, and neither has a mean of one trial.
+        let has_bounds = name.starts_with('p') && !distribution.bucketed;
+        let is_open = has_bounds && interval.and_then(|interval| interval.high).is_none();
+        Some(Self { value, interval, is_open })
     }
 
     /// The number without its interval; "≥" where it has no upper bound.
     pub fn short(&self, unit: DurationUnit) -> String {
         let digits = unit.number(self.value);
-        if self.is_open() { format!("≥ {digits}") } else { digits }
+        if self.is_open { format!("≥ {digits}") } else { digits }
     }
 
     /// The number with its interval.
     pub fn full(&self, unit: DurationUnit) -> String {
-        with_interval(self.value, self.interval, |ns| unit.number(ns))
+        self.told(|ns| unit.number(ns))
+    }
+
+    fn told(&self, render: impl Fn(f64) -> String) -> String {
+        match self.interval {
+            _ if self.is_open => format!("≥ {}", render(self.value)),
+            Some(interval) => with_interval(self.value, interval, render),
+            None => render(self.value),
+        }
     }
 
     /// For running text, with unit, and with n where the sample is too small to bound it:
     /// "11.3 ms (10.9 ms–11.6 ms)", "≥ 52 ms (n = 48)".
     pub fn sentence(&self, n: u64) -> String {
-        let text = with_interval(self.value, self.interval, duration);
-        if self.is_open() { format!("{text} (n = {})", count(n)) } else { text }
+        let text = self.told(duration);
+        if self.is_open { format!("{text} (n = {})", count(n)) } else { text }
     }
 }
 
@@ -243,6 +246,11 @@ mod tests {
         assert_eq!(p99.sentence(distribution.n), "≥ 52.0 ms (n = 48)");
         assert_eq!(p99.short(DurationUnit::of(p99.value)), "≥ 52.0");
         assert_eq!(Statistic::of(&distribution, "p50"), None);
+        distribution.p50 = Some(7_000_000);
+        let p50 = Statistic::of(&distribution, "p50").expect("there");
+        assert!(p50.is_open, "no interval at all is no certainty");
+        distribution.bucketed = true;
+        assert!(!Statistic::of(&distribution, "p50").expect("there").is_open);
     }
 
     proptest::proptest! {

@@ -7,20 +7,33 @@ use super::{Page, at_points};
 use crate::style::Tone;
 use crate::words::{self, plain};
 
+/// Warnings with one code and one advice: what they say, and where.
+struct Group<'a> {
+    code: &'a str,
+    advice: &'a str,
+    messages: Vec<(&'a str, Vec<&'a Point>)>,
+}
+
 pub(super) fn of_run(page: &mut Page, document: &Document) {
     if document.warnings.is_empty() {
         return;
     }
     page.blank();
     for warning in &document.warnings {
-        print(page, warning, "");
+        page.hanging("! ", "  ", &plain(&warning.message), Tone::Warning);
+        advise(page, &warning.advice);
     }
 }
 
 pub(super) fn of_stage(page: &mut Page, stage: &Serving) {
-    let incomplete: Vec<&Point> =
-        stage.points.iter().filter(|point| point.incomplete.is_some()).collect();
-    let groups = grouped(&stage.points);
+    let points = &stage.points;
+    let groups = grouped(points);
+    // Analysis says in its own words why a point is incomplete; a document of another version may
+    // not.
+    let untold = |point: &&Point| {
+        point.incomplete.is_some() && !point.warnings.iter().any(|w| w.code == "incomplete")
+    };
+    let incomplete: Vec<&Point> = points.iter().filter(untold).collect();
     if incomplete.is_empty() && groups.is_empty() {
         return;
     }
@@ -28,11 +41,8 @@ pub(super) fn of_stage(page: &mut Page, stage: &Serving) {
     for point in incomplete {
         print_incomplete(page, point);
     }
-    for (warning, points) in groups {
-        // Where all points share it, naming them says nothing.
-        let is_general = points.len() == stage.points.len() && points.len() > 1;
-        let place = if is_general { String::new() } else { at_points(points.into_iter()) };
-        print(page, warning, &place);
+    for group in groups {
+        print(page, &group, points.len());
     }
 }
 
@@ -48,25 +58,45 @@ fn print_incomplete(page: &mut Page, point: &Point) {
     page.hanging("! ", "  ", &text, Tone::Bad);
 }
 
-/// Each different warning once, with the points that have it, in order of appearance.
-fn grouped(points: &[Point]) -> Vec<(&Warning, Vec<&Point>)> {
-    let mut groups: Vec<(&Warning, Vec<&Point>)> = Vec::new();
+/// Warnings of all points in order of appearance: the same advice stands once, the same message
+/// once with all its points.
+fn grouped(points: &[Point]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for point in points {
         for warning in &point.warnings {
-            match groups.iter_mut().find(|(known, _)| *known == warning) {
+            let Warning { code, message, advice } = warning;
+            let known = groups.iter().position(|g| g.code == code && g.advice == advice);
+            let index = known.unwrap_or_else(|| {
+                groups.push(Group { code, advice, messages: Vec::new() });
+                groups.len() - 1
+            });
+            let messages = &mut groups[index].messages;
+            match messages.iter_mut().find(|(known, _)| known == message) {
                 Some((_, members)) => members.push(point),
-                None => groups.push((warning, vec![point])),
+                None => messages.push((message, vec![point])),
             }
         }
     }
     groups
 }
 
-fn print(page: &mut Page, warning: &Warning, place: &str) {
-    let message = plain(&warning.message);
-    let text = if place.is_empty() { message } else { format!("{place}: {message}") };
-    page.hanging("! ", "  ", &text, Tone::Warning);
-    if !warning.advice.is_empty() {
-        page.hanging("  → ", "    ", &plain(&warning.advice), Tone::Plain);
+fn print(page: &mut Page, group: &Group<'_>, points: usize) {
+    let tone = if group.code == "incomplete" { Tone::Bad } else { Tone::Warning };
+    for (message, members) in &group.messages {
+        let message = plain(message);
+        // Where all points share it, naming them says nothing.
+        let text = if members.len() == points && points > 1 {
+            message
+        } else {
+            format!("{}: {message}", at_points(members.iter().copied()))
+        };
+        page.hanging("! ", "  ", &text, tone);
+    }
+    advise(page, group.advice);
+}
+
+fn advise(page: &mut Page, advice: &str) {
+    if !advice.is_empty() {
+        page.hanging("  → ", "    ", &plain(advice), Tone::Plain);
     }
 }

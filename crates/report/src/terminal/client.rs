@@ -6,8 +6,7 @@ use std::fmt::Write as _;
 use loadline_schema::document::{Client, Distribution, Document, Point, Selftest, Serving};
 use loadline_schema::manifest::HostFacts;
 
-use super::tradeoff::is_beyond;
-use super::{Page, at_points, key_column};
+use super::{Page, key_column};
 use crate::quantity::{self, ABSENT, DurationUnit, Statistic};
 use crate::style::Tone;
 use crate::table::{Column, Table};
@@ -27,15 +26,8 @@ pub(super) fn section(page: &mut Page, document: &Document, stage: &Serving) {
     for host in &document.run.hosts {
         page.paragraph(&client_host(host), 0, Tone::Faint);
     }
-    let limited: Vec<&Point> = points.iter().filter(|point| point.client.limited).collect();
-    if !limited.is_empty() {
-        let place = at_points(limited.into_iter());
-        let text =
-            format!("The client was the limit {place}: those rows say little of the server.");
-        page.paragraph(&text, 0, Tone::Bad);
-    }
     match &document.selftest {
-        Some(selftest) => quote(page, selftest, points),
+        Some(selftest) => quote(page, selftest),
         None => page.paragraph(
             "No selftest of this machine is known: `loadline selftest` finds the largest load \
              that this client can be trusted with.",
@@ -139,7 +131,7 @@ fn client_host(host: &HostFacts) -> String {
     parts.join(", ") + "."
 }
 
-fn quote(page: &mut Page, selftest: &Selftest, points: &[Point]) {
+fn quote(page: &mut Page, selftest: &Selftest) {
     let mut loads = Vec::new();
     loads.extend(selftest.max_concurrency.map(|n| format!("{} streams", quantity::count(n))));
     loads.extend(
@@ -162,9 +154,4 @@ fn quote(page: &mut Page, selftest: &Selftest, points: &[Point]) {
     }
     text.push('.');
     page.paragraph(&text, 0, Tone::Faint);
-    let beyond: Vec<&Point> = points.iter().filter(|point| is_beyond(point, selftest)).collect();
-    if !beyond.is_empty() {
-        let text = format!("Beyond it: {}.", at_points(beyond.into_iter()));
-        page.paragraph(&text, 0, Tone::Warning);
-    }
 }

@@ -92,7 +92,7 @@ fn is_told(latency: &Latency, points: &[Point]) -> bool {
 }
 
 fn section(page: &mut Page, latency: &Latency, points: &[Point]) {
-    let is_open = points.iter().any(|point| point.load.rate_per_s.is_some());
+    let is_open = points.iter().any(|point| point.load.concurrency.is_none());
     let what = if is_open { latency.open } else { latency.closed };
     let distributions: Vec<Option<&Distribution>> = points.iter().map(latency.pick).collect();
     let values = distributions.iter().flatten().flat_map(|d| {

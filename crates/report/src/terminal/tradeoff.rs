@@ -89,7 +89,7 @@ fn marks(point: &Point, selftest: Option<&Selftest>) -> String {
 }
 
 /// Whether the load is larger than the largest that the selftest found trustworthy.
-pub(super) fn is_beyond(point: &Point, selftest: &Selftest) -> bool {
+fn is_beyond(point: &Point, selftest: &Selftest) -> bool {
     let load = &point.load;
     let slots = load.concurrency.or(load.burst).zip(selftest.max_concurrency);
     let rate = load.rate_per_s.zip(selftest.max_rate_per_s);

@@ -228,6 +228,13 @@ pub(crate) fn errors() -> Document {
         "12 % of the gaps had to be split for the client's own lateness, so P99 of ITL is withheld",
         "use a client with more cores, or a smaller load",
     )];
+    for (point, n) in [(&mut fine, 702), (&mut bad, 40)] {
+        point.warnings.push(Warning::new(
+            "no_usage",
+            format!("the server told no token counts for {n} answers: events were counted"),
+            "use a server that sends usage",
+        ));
+    }
     let shared = Warning::new(
         "short_outputs",
         "answers had 57 tokens on average where 64 were asked for",
