@@ -5,6 +5,7 @@
 pub mod document;
 pub mod event;
 pub mod manifest;
+pub mod metric;
 pub mod outcome;
 pub mod plan;
 pub mod plan_file;
