@@ -51,7 +51,7 @@ pub(super) const CLIENT: &[Metric] = &[
         name: "Spinning",
         formula: "time spent spinning before due times ÷ CPU time",
         from: &["spin_ns", "cpu_ns"],
-        notes: "At most 200 µs before each due time, for punctuality; it gives way to work.",
+        notes: "At most 200 µs before each due time, for punctuality.",
         ..CLIENT_ENTRY
     },
     Metric {
