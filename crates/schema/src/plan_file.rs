@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Api, Arrival, Length, Plan};
 use crate::units::{DurationNs, RatePerS, Ratio};
 
+mod body;
 mod error;
 mod nearest;
 mod place;
@@ -116,8 +117,8 @@ pub struct ServingFile {
     /// Additional header lines by name. Keys belong into `api_key_env` or `api_key_file`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// JSON object merged into each request's body.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "value::json")]
+    /// JSON object merged into each request's body: a TOML table, or JSON as text.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "body")]
     pub extra_body: Option<serde_json::Map<String, serde_json::Value>>,
     /// Environment variable that holds the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]

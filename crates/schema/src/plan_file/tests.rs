@@ -108,7 +108,14 @@ fn what_is_written_reads_the_same() {
         warmup: Some(WarmupFile::Duration(DurationNs(0))),
         ..ServingFile::default()
     });
+    let body = r#"{"seed":18446744073709551615,"stop":null,"t":0.5,"x":{"y":[1,"a",true]}}"#;
+    let odd = PlanFile::of_stage(ServingFile {
+        endpoint: vec!["http://a:1".into()],
+        extra_body: serde_json::from_str(body).expect("an object"),
+        ..ServingFile::default()
+    });
     for plan in [
+        odd,
         PlanFile::parse(FULL).unwrap(),
         small,
         PlanFile { seed: Some(u64::MAX), ..PlanFile::default() },
@@ -214,6 +221,8 @@ fn contradictions_and_nonsense_are_refused() {
         ("headers = { Authorization = \"Bearer x\" }", "a key never stands in a plan"),
         ("extra_body = { stream = false }", "answers are always streamed"),
         ("extra_body = { when = 2026-01-01 }", "JSON has no dates"),
+        ("extra_body = '[1]'", "the text is no JSON object"),
+        ("extra_body = 5", "expected a table"),
         ("extra_body = { x = nan }", "JSON has no `inf`"),
         ("ca_file = \"a\"\ninsecure = true", "both `ca_file` and `insecure`"),
         ("insecure = \"yes\"", "expected a boolean"),

@@ -1,11 +1,11 @@
 //! How single values are read from TOML: lists that may be one value, whole numbers in words for
-//! people, quantities as text, TOML tables as JSON.
+//! people, quantities as text.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::value::SeqAccessDeserializer;
 use serde::de::{
     Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
@@ -152,52 +152,4 @@ pub(super) mod text {
             None => to.serialize_none(),
         }
     }
-}
-
-/// A TOML table as the JSON object it stands for.
-pub(super) fn json<'de, D>(
-    from: D,
-) -> Result<Option<serde_json::Map<String, serde_json::Value>>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    struct Table;
-    impl<'de> Visitor<'de> for Table {
-        type Value = toml::Table;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a table, as in `extra_body = { temperature = 0.7 }`")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-            toml::Table::deserialize(MapAccessDeserializer::new(map))
-        }
-    }
-    let table = from.deserialize_any(Table)?;
-    match to_json(toml::Value::Table(table)).map_err(D::Error::custom)? {
-        serde_json::Value::Object(object) => Ok(Some(object)),
-        _ => Ok(None),
-    }
-}
-
-fn to_json(value: toml::Value) -> Result<serde_json::Value, &'static str> {
-    Ok(match value {
-        toml::Value::String(text) => text.into(),
-        toml::Value::Integer(number) => number.into(),
-        toml::Value::Float(number) => {
-            serde_json::Number::from_f64(number).ok_or("JSON has no `inf` and no `nan`")?.into()
-        }
-        toml::Value::Boolean(truth) => truth.into(),
-        toml::Value::Datetime(_) => {
-            return Err("JSON has no dates: write the date as text in quotes");
-        }
-        toml::Value::Array(list) => {
-            list.into_iter().map(to_json).collect::<Result<Vec<_>, _>>()?.into()
-        }
-        toml::Value::Table(table) => table
-            .into_iter()
-            .map(|(key, value)| Ok((key, to_json(value)?)))
-            .collect::<Result<serde_json::Map<_, _>, &'static str>>()?
-            .into(),
-    })
 }
