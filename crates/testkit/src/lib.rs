@@ -1,1 +1,20 @@
-//! loadline-testkit
+//! For tests only: a server that tells the truth, and one that misbehaves on command.
+//!
+//! - [`TruthThread`] answers by a [`Law`] and logs when it sent every token; [`known_answer`]
+//!   turns a client's rows and that log into per-request errors.
+//! - [`FaultServer`] plays a [`Script`] of [`Action`]s on every connection (TCP, unix, TLS) and
+//!   keeps every request it read.
+//! - [`cases`] has ready-made scripts with what a client must make of each.
+
+pub mod cases;
+mod fault;
+mod sse;
+mod tls;
+
+pub use fault::{Action, FaultBuilder, FaultServer, ReceivedRequest, Script};
+pub use loadline_truth::{
+    Delay, Law, Length, Listen, Outcome, ReasoningField, RoleChunk, Stall, Stats, TruthError,
+    TruthRecord, TruthThread, Usage, UsagePlace, known_answer,
+};
+pub use sse::{Framing, Reply, chat_event, json_reply};
+pub use tls::{ServerCert, TestCa};
