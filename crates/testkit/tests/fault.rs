@@ -109,7 +109,7 @@ fn scripts_differ_by_connection_and_by_path() {
 
 #[test]
 fn a_server_that_is_dropped_lets_nobody_hang() {
-    let server = FaultServer::start(vec![Action::Pause(Duration::from_secs(3_600))]);
+    let server = FaultServer::start(vec![Action::Pause(Duration::from_hours(1))]);
     let mut waiting = TcpStream::connect(server.addr()).expect("connected");
     while server.connections() == 0 {
         std::thread::yield_now();

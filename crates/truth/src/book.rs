@@ -13,13 +13,18 @@ use crate::wire::{SECOND_NS, realtime_ns};
 /// Lags kept for the percentiles of [`Stats`]; at 4 bytes each.
 const MAX_LAGS: usize = 20_000_000;
 
-/// CPU time of this process so far, ns.
-pub(crate) fn cpu_ns() -> u64 {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0 };
+/// CPU time of this process so far in user mode and in the kernel, ns.
+pub(crate) fn cpu_user_and_system_ns() -> (u64, u64) {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return (0, 0) };
     let of = |time: nix::sys::time::TimeVal| {
         time.tv_sec() as u64 * SECOND_NS + time.tv_usec() as u64 * 1_000
     };
-    of(usage.user_time()) + of(usage.system_time())
+    (of(usage.user_time()), of(usage.system_time()))
+}
+
+fn cpu_ns() -> u64 {
+    let (user, system) = cpu_user_and_system_ns();
+    user + system
 }
 
 /// Counts since the start of the server; a reset leaves them alone, as counters must.

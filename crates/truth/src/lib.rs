@@ -26,6 +26,7 @@ mod frame;
 pub mod known_answer;
 mod law;
 mod parameters;
+pub mod reader;
 mod record;
 mod request;
 mod serve;

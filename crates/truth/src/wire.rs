@@ -46,7 +46,7 @@ pub(crate) struct Received {
 pub(crate) fn receive(
     socket: &impl AsRawFd,
     buffer: &mut [u8],
-    control: &mut Vec<u8>,
+    control: &mut [u8],
 ) -> Result<Received, nix::Error> {
     let mut parts = [IoSliceMut::new(buffer)];
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(control), MsgFlags::empty())?;

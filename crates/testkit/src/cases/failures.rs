@@ -11,7 +11,7 @@ fn case(name: &'static str, script: Script, expect: Expect) -> Case {
 }
 
 /// Longer than any time-out a test would wait for.
-const LONG: Duration = Duration::from_secs(3_600);
+const LONG: Duration = Duration::from_hours(1);
 
 /// Answers that a client must record as failed, cut short or timed out, each with its reason.
 /// Those named "stall…" and "silence…" never end: test them with short time-outs.

@@ -195,7 +195,7 @@ impl<'a> Player<'a> {
                 let raw: Vec<u8> = self.inbox.drain(..whole).collect();
                 let request = ReceivedRequest { connection: self.number, raw, head_bytes };
                 let target = request.target();
-                self.path = target.split('?').next().unwrap_or("").to_owned();
+                target.split('?').next().unwrap_or("").clone_into(&mut self.path);
                 self.shared.with(|state| state.requests.push(request));
                 return ControlFlow::Continue(());
             }

@@ -56,13 +56,12 @@ impl FaultBuilder {
     }
 
     fn try_start(self) -> io::Result<FaultServer> {
-        let (listener, address) = match &self.unix {
-            Some(path) => (Listener::Unix(UnixListener::bind(path)?), None),
-            None => {
-                let listener = TcpListener::bind(("127.0.0.1", 0))?;
-                let address = listener.local_addr()?;
-                (Listener::Tcp(listener), Some(address))
-            }
+        let (listener, address) = if let Some(path) = &self.unix {
+            (Listener::Unix(UnixListener::bind(path)?), None)
+        } else {
+            let listener = TcpListener::bind(("127.0.0.1", 0))?;
+            let address = listener.local_addr()?;
+            (Listener::Tcp(listener), Some(address))
         };
         let shared = Arc::new(Shared::default());
         let is_tls = self.tls.is_some();

@@ -1,6 +1,7 @@
 //! The truth server as a program: `loadline-truth PORT` or `loadline-truth --unix PATH`.
 #![expect(clippy::print_stderr, reason = "a program speaks to whoever started it")]
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ fn usage() -> String {
          GET /stats, /dump?path=FILE[&all=1], /metrics, and /reset?NAME=VALUE&... with:\n",
     );
     for (form, meaning) in PARAMETERS {
-        text.push_str(&format!("  {form:<48} {meaning}\n"));
+        let _ = writeln!(text, "  {form:<48} {meaning}");
     }
     text
 }
