@@ -10,7 +10,7 @@ use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::RecordBatchDecoder;
 use arrow_ipc::{MessageHeader, root_as_message};
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 
 /// First four bytes of every message, and the marker that replaces a length at the end.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -70,7 +70,7 @@ impl Message {
     ) -> Result<RecordBatch, String> {
         let message = root_as_message(&self.header).map_err(|error| error.to_string())?;
         let batch = message.header_as_record_batch().ok_or("not a batch of rows")?;
-        check_bounds(batch, self.body_len)?;
+        check_bounds(batch, schema, self.body_len)?;
         let mut body = vec![0; self.body_len];
         file.read_exact_at(&mut body, self.body_at).map_err(|error| error.to_string())?;
         let body = Buffer::from_vec(body);
@@ -82,7 +82,11 @@ impl Message {
 }
 
 /// Everything that the decoder takes for granted about places and lengths in a batch.
-fn check_bounds(batch: arrow_ipc::RecordBatch<'_>, body_len: usize) -> Result<(), String> {
+fn check_bounds(
+    batch: arrow_ipc::RecordBatch<'_>,
+    schema: &Schema,
+    body_len: usize,
+) -> Result<(), String> {
     if batch.compression().is_some() {
         return Err("its batches are compressed, which streams of loadline never are".to_owned());
     }
@@ -96,15 +100,43 @@ fn check_bounds(batch: arrow_ipc::RecordBatch<'_>, body_len: usize) -> Result<()
             return Err("a column of impossible length".to_owned());
         }
     }
-    for buffer in batch.buffers().into_iter().flatten() {
+    let mut units = Vec::new();
+    for field in schema.fields() {
+        buffer_units(field.data_type(), &mut units)?;
+    }
+    let buffers = batch.buffers().into_iter().flatten();
+    for (buffer, unit) in buffers.zip(units) {
         let fits = usize::try_from(buffer.offset())
             .ok()
             .zip(usize::try_from(buffer.length()).ok())
+            .filter(|(_, length)| length.is_multiple_of(unit))
             .and_then(|(offset, length)| offset.checked_add(length))
             .is_some_and(|end| end <= body_len);
         if !fits {
             return Err("a column outside of its batch".to_owned());
         }
+    }
+    Ok(())
+}
+
+/// Appends, for each buffer of a column of this type, the bytes of which its length must be a
+/// multiple. Only the types that record tables have are known.
+fn buffer_units(data_type: &DataType, units: &mut Vec<usize>) -> Result<(), String> {
+    let offset = size_of::<i32>();
+    units.push(1);
+    match data_type {
+        DataType::Boolean => units.push(1),
+        DataType::Utf8 => units.extend([offset, 1]),
+        DataType::List(item) => {
+            units.push(offset);
+            buffer_units(item.data_type(), units)?;
+        }
+        other => match other.primitive_width() {
+            Some(width) => units.push(width),
+            None => {
+                return Err(format!("a column of type {other}, which record tables never have"));
+            }
+        },
     }
     Ok(())
 }
