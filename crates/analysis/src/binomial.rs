@@ -15,8 +15,8 @@ const WIDTHS: f64 = 12.0;
 ///
 /// `P(X(low) ≤ ξ) = 1 − P(B < low)` and `P(ξ ≤ X(high)) = 1 − P(B ≥ high)` with
 /// `B ~ Bin(n, q)` (H. A. David, *Order Statistics*, 7.1). Each side may miss with 2.5 %. Where
-/// even the extreme value misses with more than that and with no more than 5 %, that side takes what
-/// it needs and the other has the rest: so the 99th percentile is bounded from above from
+/// even the largest value misses with more than that, the upper side takes what it needs up to 5 %
+/// and the lower side has the rest: so the 99th percentile is bounded from above from
 /// `n = 299` on (`0.99^299 ≤ 5 %`), the 90th from 29, the 95th from 59, the 99.9th from 2,995.
 pub fn order_statistic_ranks(n: u64, per_mille: u32) -> (Option<u64>, Option<u64>) {
     if n == 0 || per_mille == 0 || per_mille >= 1000 {
@@ -31,20 +31,13 @@ pub fn order_statistic_ranks(n: u64, per_mille: u32) -> (Option<u64>, Option<u64
 /// How the 5 % are shared between the lower and the upper side.
 fn budgets(n: u64, q: f64) -> (f64, f64) {
     let least_high = (n as f64 * q.ln()).exp();
-    let least_low = (n as f64 * (-q).ln_1p()).exp();
-    if least_high > TAIL && least_high <= BOTH {
-        return (BOTH - least_high, least_high);
+    if least_high <= TAIL {
+        (TAIL, TAIL)
+    } else if least_high <= BOTH {
+        (BOTH - least_high, least_high)
+    } else {
+        (BOTH, 0.0)
     }
-    if least_high > BOTH {
-        return (BOTH, 0.0);
-    }
-    if least_low > TAIL && least_low <= BOTH {
-        return (least_low, BOTH - least_low);
-    }
-    if least_low > BOTH {
-        return (0.0, BOTH);
-    }
-    (TAIL, TAIL)
 }
 
 /// The part of a binomial law that has weight: `P(B = first + i)` for each `i`.

@@ -34,9 +34,7 @@ pub(crate) fn measure(residences: &[Residence], from: u64, to: u64, full: Option
         let was_full = is_full(level);
         let ends = moment.iter().filter(|(_, ends)| *ends).count() as u64;
         level = level + (moment.len() as u64 - ends) - ends;
-        if is_full(level) {
-            tail_from_ns = None;
-        } else if was_full {
+        if was_full && !is_full(level) {
             tail_from_ns = Some(moment[0].0);
         }
     }
@@ -87,6 +85,8 @@ mod tests {
         // Two slots; slot 1 pauses from 10 to 12 and comes back; slot 2 ends for good at 30.
         let rows = [(0, 10), (12, 40), (0, 20), (20, 30)];
         assert_eq!(measure(&rows, 0, 40, Some(190)).tail_from_ns, Some(30));
+        // As many as the threshold is full.
+        assert_eq!(measure(&rows, 0, 40, Some(100)).tail_from_ns, Some(40));
         // Never full: no tail to speak of.
         assert_eq!(measure(&rows, 0, 40, Some(285)).tail_from_ns, None);
     }

@@ -53,6 +53,11 @@ pub(crate) struct GapPool {
 }
 
 impl GapPool {
+    /// Makes room for so many gaps, and no more: the pool is the largest thing of a point.
+    pub(crate) fn reserve(&mut self, gaps: usize) {
+        self.gaps.reserve_exact(gaps);
+    }
+
     /// Adds an answer; `None` when it has no gap.
     pub(crate) fn push(&mut self, chunks: &ChunkTimes) -> Option<AnswerGaps> {
         if !chunks.tokens.is_empty() {
@@ -144,9 +149,6 @@ impl Lateness {
             return;
         }
         self.flagged += part.len() as u64;
-        if first == 0 {
-            return;
-        }
         let whole: u64 = part.iter().map(|g| u64::from(*g)).sum();
         self.longest_whole = self.longest_whole.max(u32::try_from(whole).unwrap_or(u32::MAX));
         let (each, rest) = (whole / part.len() as u64, whole % part.len() as u64);

@@ -176,7 +176,7 @@ impl Ranks {
         let scaled = |rank: u64| u128::from(rank) * u128::from(total);
         Self {
             value: nearest_rank(total, per_mille),
-            low: low.map(|r| ((scaled(r) / u128::from(n)) as u64).max(1)),
+            low: low.map(|r| (scaled(r) / u128::from(n)) as u64),
             high: high.map(|r| (scaled(r).div_ceil(u128::from(n)) as u64).min(total)),
         }
     }

@@ -46,6 +46,9 @@ pub fn mean_interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
     if values.is_empty() {
         return None;
     }
+    // In order of size, so that the order in which trials came does not matter to the last bit.
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let Some(t) = t_quantile_975(values.len() as u64 - 1) else { return Some((mean, None)) };

@@ -68,6 +68,9 @@ pub(crate) fn take(
     let open = !matches!(load, Load::Closed { .. });
     let extents = extents(stage, load, trial);
     let (rows, repeated) = unique_rows(trial);
+    let in_cohort = rows.iter().filter(|r| extents.cohort.holds(&r.record));
+    let gaps = in_cohort.filter_map(|r| r.chunks.as_ref()).map(|c| c.gaps_100ns.len()).sum();
+    tally.gaps.reserve(gaps);
     for row in &rows {
         if extents.cohort.holds(&row.record) {
             tally.cohort(row, open);

@@ -210,6 +210,13 @@ mod tests {
         chunks.tokens = vec![1, 2, 3, 4];
         assert_eq!(share_of_events(&chunks, 900, 10, &OPEN), 5 * MICRO);
         assert_eq!(share_of_events(&chunks, 900, 20, &OPEN), 10 * MICRO);
+        // Counts for the first two events only: the rest has none. One of 1 + 2 lies before.
+        chunks.tokens = vec![1, 2];
+        assert_eq!(share_of_events(&chunks, 900, 9, &OPEN), 6 * MICRO);
+        // The first event has its full time, though the others are floored to 100 ns.
+        let window = Window { from_ns: 950, ..OPEN };
+        let single = ChunkTimes { gaps_100ns: vec![20], ..ChunkTimes::default() };
+        assert_eq!(share_of_events(&single, 960, 2, &window), MICRO);
         // Counts of zero tell nothing: even shares.
         chunks.tokens = vec![0, 0, 0, 0];
         assert_eq!(share_of_events(&chunks, 900, 8, &OPEN), 4 * MICRO);

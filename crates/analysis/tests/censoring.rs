@@ -6,7 +6,7 @@ use loadline_analysis::serving_point;
 use loadline_schema::document::{Distribution, Point};
 use loadline_schema::outcome::{ErrorKind, Outcome};
 use loadline_schema::plan::{Arrival, Load};
-use loadline_schema::record::RequestRow;
+use loadline_schema::record::{ChunkTimes, RequestRow};
 use made::{MS, closed, codes, dropped, failed, input, ok, stage, trial};
 
 /// `good` answers with TTFT 1, 2, 3 … ms and `bad` failures.
@@ -99,7 +99,7 @@ fn an_answer_without_a_token_is_left_out_and_named() {
     let record = &mut empty.record;
     (record.first_token_ns, record.first_output_ns, record.last_token_ns) = (None, None, None);
     (record.output_tokens, record.token_chunks) = (Some(0), 0);
-    empty.chunks = Some(Default::default());
+    empty.chunks = Some(ChunkTimes::default());
     let point = closed(vec![ok(0, 0, 50), empty]);
     assert_eq!((ttft(&point).n, ttft(&point).left_out), (1, 1));
     assert_eq!(point.e2e_ns.as_ref().map(|d| (d.n, d.left_out)), Some((2, 0)));

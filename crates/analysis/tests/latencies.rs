@@ -51,6 +51,10 @@ fn an_answer_of_one_token_has_no_tpot_and_no_gap() {
     assert_eq!(point.itl_ns, None);
     assert_eq!(point.max_gap_ns, None);
     assert_eq!(point.output_tokens_per_s_per_user, None);
+    // One token by the server's count, though it came in two events.
+    let mut row = answer(0, 0, 50 * MS, &[MS]);
+    row.record.output_tokens = Some(1);
+    assert_eq!(closed(vec![row]).tpot_ns, None);
 }
 
 #[test]

@@ -53,15 +53,26 @@ fn a_lower_bound_is_never_negative() {
 
 #[test]
 fn trials_may_be_added_in_any_order() {
-    let stage = staged(2);
-    let of = |order: [u16; 2]| {
+    let stage = staged(3);
+    let of = |order: [u16; 3], ended_early: &dyn Fn(u16) -> Option<EndedEarly>| {
         let mut analysis = PointAnalysis::new(input(&stage), LOAD);
         for number in order {
-            analysis.add(&with_answers(number, 10 + u64::from(number)));
+            let mut trial = with_answers(number, 10 + 7 * u64::from(number));
+            trial.rows[3].record.first_token_ns = Some(123_456_789 + u64::from(number));
+            trial.end.as_mut().expect("ended").ended_early = ended_early(number);
+            analysis.add(&trial);
         }
         analysis.finish()
     };
-    assert_eq!(of([0, 1]), of([1, 0]));
+    assert_eq!(of([0, 1, 2], &|_| None), of([2, 0, 1], &|_| None));
+    let early = |number| match number {
+        0 => None,
+        1 => Some(EndedEarly::TokenCap),
+        _ => Some(EndedEarly::Interrupted),
+    };
+    let stopped = of([2, 1, 0], &early);
+    assert_eq!(stopped.incomplete.as_ref().and_then(|i| i.reason), Some(EndedEarly::TokenCap));
+    assert_eq!(stopped, of([0, 1, 2], &early));
 }
 
 #[test]
@@ -117,6 +128,18 @@ fn a_killed_trial_keeps_its_answers_and_counts_the_rest_as_unknown() {
 }
 
 #[test]
+fn an_operation_without_a_record_was_in_flight_until_the_end() {
+    let mut killed = trial(0, vec![ok(0, 100, 50)]);
+    killed.end = None;
+    // Begun at 91 ms, the answer from 100 to 191 ms, the open one from 141 ms on: 91 and 50 ms.
+    killed.measure_from_ns = Some(91 * MS);
+    killed.starts.push(start(0, 1, 141 * MS));
+    let found = point(vec![killed]);
+    assert_eq!(found.window_ns, Some(100 * MS));
+    near(found.in_flight_mean, 1.41);
+}
+
+#[test]
 fn a_kill_in_the_warm_up_leaves_its_operations_outside() {
     let mut row = ok(0, 0, 50);
     row.record.phase = Phase::WarmUp;
@@ -155,8 +178,9 @@ fn rows_of_other_trials_and_repeated_rows_are_not_counted() {
     foreign.record.trial = id(9);
     made.rows.push(foreign);
     made.rows.push(ok(1, 20, 50));
+    made.starts.push(start(9, 51, 0));
     let found = point(vec![made]);
-    assert_eq!(found.requests.ok, 3);
+    assert_eq!((found.requests.ok, found.requests.unknown), (3, 0));
     assert!(codes(&found).contains(&"repeated_records"));
 }
 

@@ -4,7 +4,7 @@ mod made;
 
 use loadline_analysis::{TrialInput, serving_point};
 use loadline_schema::document::Point;
-use loadline_schema::outcome::Phase;
+use loadline_schema::outcome::{ErrorKind, Phase};
 use loadline_schema::plan::{Arrival, Extent, Load};
 use loadline_schema::record::RequestRow;
 use made::{MS, S, answer, closed, input, near, ok, stage, trial};
@@ -72,6 +72,19 @@ fn prompt_tokens_of_unknown_number_are_not_stated() {
     let point = closed(vec![row, ok(1, 200, 50)]);
     assert_eq!(point.input_tokens_per_s, None);
     assert!(made::codes(&point).contains(&"no_input_count"));
+    // Nor where only one of two trials knows it.
+    let mut row = ok(0, 0, 50);
+    row.record.input_tokens = None;
+    let trials = [trial(0, vec![ok(0, 0, 50)]), trial(1, vec![row])];
+    let point = serving_point(input(&stage()), Load::Closed { concurrency: 1 }, trials);
+    assert_eq!(point.input_tokens_per_s, None);
+}
+
+#[test]
+fn an_error_page_that_ended_is_no_answer() {
+    let mut page = made::failed(1, 200, ErrorKind::Http5xx);
+    page.record.done_ns = Some(205 * MS);
+    near(closed(vec![ok(0, 0, 50), page]).requests_per_s.map(|e| e.value), 0.1);
 }
 
 #[test]
@@ -134,6 +147,12 @@ fn in_flight_is_the_integral_of_sent_to_ended() {
     assert!(point.little_residual.expect("in flight") <= 1e-9);
     // The cohort's own residence is 2 + 8 s: |5 − 10| / 5.
     near(point.stationarity_residual, 1.0);
+    assert!(made::codes(&point).contains(&"not_stationary"));
+    // 6 s and 8 s, of which 12 s lie inside: 2 / 12, and a mean stay of 7 s in 10 s allows 70 %.
+    let rows = vec![answer(0, 0, S, &[4_999 * MS]), answer(1, 4 * S, 4 * S, &[3_999 * MS])];
+    let point = closed(rows);
+    near(point.stationarity_residual, 1.0 / 6.0);
+    assert!(!made::codes(&point).contains(&"not_stationary"));
 }
 
 #[test]
