@@ -92,6 +92,11 @@ mod tests {
     }
 
     #[test]
+    fn the_order_of_trials_does_not_matter_to_the_last_bit() {
+        assert_eq!(mean_interval(&[0.1, 0.2, 0.3]), mean_interval(&[0.3, 0.2, 0.1]));
+    }
+
+    #[test]
     fn one_trial_has_no_interval_and_none_has_no_mean() {
         assert_eq!(mean_interval(&[5.0]), Some((5.0, None)));
         assert_eq!(mean_interval(&[]), None);

@@ -79,6 +79,8 @@ fn percentiles_are_withheld_by_the_share_of_late_gaps() {
     // 2 of 1,000 are late: over (1 − 0.99) / 10 and under (1 − 0.95) / 10.
     let point = mostly_timely(2);
     near(point.client.late_gaps, 0.002);
+    let limited = |point: &Point| point.warnings.iter().any(|w| w.message.contains("gaps late"));
+    assert!(limited(&point));
     assert_eq!(itl(&point).p95, Some(10 * MS));
     assert_eq!((itl(&point).p99, itl(&point).p999), (None, None));
     // 20 of 1,000: P50 (5 %) stays, P90 (1 %) goes.
@@ -90,6 +92,7 @@ fn percentiles_are_withheld_by_the_share_of_late_gaps() {
     let point = mostly_timely(0);
     assert_eq!((itl(&point).p99, itl(&point).p999), (Some(10 * MS), Some(10 * MS)));
     assert!(!codes(&point).contains(&"late_gaps"));
+    assert!(!limited(&point));
 }
 
 #[test]
