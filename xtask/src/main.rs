@@ -5,6 +5,7 @@
     reason = "a command-line program speaks on stdout and stderr"
 )]
 
+mod docs;
 mod tidy;
 mod workspace;
 
@@ -14,13 +15,17 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   tidy             checks the rules that no compiler checks: which crate may use which, purity
-                   of analysis and report, file length, names, left-overs";
+                   of analysis and report, file length, names, left-overs
+  docs [--check]   writes METRICS.md and docs/analysis.schema.json anew from the code, or with
+                   --check says which of them is out of date";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["tidy"] => tidy::run(),
+        ["docs"] => docs::write(),
+        ["docs", "--check"] => docs::check(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
