@@ -1,1 +1,14 @@
-//! loadline-runner
+//! Carries out a plan on one host: prepares every target, then point after point and trial after
+//! trial, and keeps what happened in one run directory. It computes no statistic.
+
+mod error;
+mod key;
+mod limits;
+mod recorder;
+mod run;
+mod serving_stage;
+
+pub use error::RunError;
+pub use limits::{Limits, check_limits};
+pub use run::{Finished, Request, Resume, prepare, run};
+pub use serving_stage::Prepared;

@@ -2,8 +2,14 @@
 //! stamps the answers' bytes on arrival and hands on one record for each operation.
 
 pub mod answer;
+pub mod ask;
+pub mod calibrate;
+pub mod dataset;
+pub mod discover;
 pub mod endpoint;
+pub mod prompt;
 mod reactor;
+pub mod request_body;
 pub mod socket;
 pub mod target;
 pub mod tls;

@@ -57,12 +57,16 @@ impl<'de> Json<'de> {
             return Ok(());
         }
         loop {
-            let quoted = self.string()?;
+            let (quoted, escaped) = self.string()?;
             if self.peek() != b':' {
                 return Err(self.bad("expected a colon"));
             }
             self.at += 1;
-            take(self, &name(quoted))?;
+            if escaped {
+                take(self, &resolved(quoted))?;
+            } else {
+                take(self, &quoted[1..quoted.len() - 1])?;
+            }
             if !self.goes_on(b'}')? {
                 return Ok(());
             }
@@ -122,6 +126,7 @@ impl<'de> Json<'de> {
     }
 
     /// Skips white space; the next byte, 0 (which begins nothing) at the end.
+    #[inline]
     fn peek(&mut self) -> u8 {
         while let Some(&byte) = self.bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
@@ -132,11 +137,13 @@ impl<'de> Json<'de> {
         0
     }
 
+    #[cold]
     fn bad(&self, what: &'static str) -> BadJson {
         let what = if self.at >= self.bytes.len() { "the document ends" } else { what };
         BadJson { what, at: self.at }
     }
 
+    #[inline]
     fn enter(&mut self) -> Parsed {
         self.at += 1;
         self.depth += 1;
@@ -144,6 +151,7 @@ impl<'de> Json<'de> {
     }
 
     /// Whether an object or array ends right here.
+    #[inline]
     fn closes(&mut self, close: u8) -> bool {
         let closes = self.peek() == close;
         if closes {
@@ -154,34 +162,36 @@ impl<'de> Json<'de> {
     }
 
     /// After a member or element: whether another one follows.
+    #[inline]
     fn goes_on(&mut self, close: u8) -> Parsed<bool> {
-        if self.closes(close) {
-            return Ok(false);
-        }
-        if self.peek() != b',' {
+        let byte = self.peek();
+        if byte != b',' && byte != close {
             return Err(self.bad("expected a comma or the end"));
         }
         self.at += 1;
-        Ok(true)
+        self.depth -= u32::from(byte == close);
+        Ok(byte == b',')
     }
 
-    /// The string here, quotes included.
-    fn string(&mut self) -> Parsed<&'de [u8]> {
+    /// The string here, quotes included, and whether it has escapes.
+    fn string(&mut self) -> Parsed<(&'de [u8], bool)> {
         if self.peek() != b'"' {
             return Err(self.bad("expected a string"));
         }
         let start = self.at;
+        let mut escaped = false;
         self.at += 1;
         loop {
             self.at += plain_length(&self.bytes[self.at..]);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(&self.bytes[start..self.at]);
+                    return Ok((&self.bytes[start..self.at], escaped));
                 }
                 Some(b'\\') => self.escape()?,
                 _ => return Err(self.bad("a control character in a string")),
             }
+            escaped = true;
         }
     }
 
@@ -221,6 +231,7 @@ impl<'de> Json<'de> {
         if length == 0 { Err(self.bad("expected a digit")) } else { Ok(()) }
     }
 
+    #[inline]
     fn accept(&mut self, byte: u8) -> bool {
         let found = self.bytes.get(self.at) == Some(&byte);
         self.at += usize::from(found);
@@ -236,17 +247,15 @@ impl<'de> Json<'de> {
     }
 }
 
-/// The text of a quoted name, in which escapes are as good as never seen.
-fn name(quoted: &[u8]) -> Cow<'_, [u8]> {
-    let inner = &quoted[1..quoted.len() - 1];
-    if !inner.contains(&b'\\') {
-        return Cow::Borrowed(inner);
-    }
+/// The text of a quoted name with escapes, which are as good as never seen in names.
+#[cold]
+fn resolved(quoted: &[u8]) -> Cow<'_, [u8]> {
     serde_json::from_slice::<String>(quoted)
-        .map_or(Cow::Borrowed(inner), |name| Cow::Owned(name.into_bytes()))
+        .map_or(Cow::Borrowed(quoted), |name| Cow::Owned(name.into_bytes()))
 }
 
 /// Number of bytes before the first quote, backslash or control character, eight at a time.
+#[inline]
 fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
