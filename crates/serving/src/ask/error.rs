@@ -7,7 +7,6 @@ use rustls::{CertificateError, Error as Tls};
 
 use crate::answer::Failure;
 use crate::endpoint::{Endpoint, Transport};
-use crate::reactor::error_kind;
 use crate::target::Target;
 
 /// A request beside the load that failed. Secrets of the target are masked in every text.
@@ -41,7 +40,8 @@ impl Trouble {
 
     /// The failure of an answer, with what to do where that is known.
     pub(super) fn of_answer(failure: &Failure, endpoint: &Endpoint) -> Self {
-        let kind = error_kind(failure.kind);
+        let kind = ErrorKind::from_text(failure.kind.as_str())
+            .expect("invariant: every kind of failure is a kind of error");
         let why = if wants_tls(&failure.detail) && !endpoint.is_tls() {
             format!("the server wants TLS: use {}", other_scheme(endpoint))
         } else if kind == ErrorKind::Redirect {
@@ -54,7 +54,13 @@ impl Trouble {
         Self { kind, why, status: failure.status }
     }
 
-    pub(super) fn at(self, target: &Target, endpoint: usize, method: &str, path: &str) -> AskError {
+    pub(super) fn at(
+        self,
+        target: &Target,
+        endpoint: usize,
+        method: &'static str,
+        path: &str,
+    ) -> AskError {
         let Self { kind, why, status } = self;
         let endpoint = &target.endpoints[endpoint].endpoint;
         let why = match kind {
