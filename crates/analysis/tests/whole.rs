@@ -9,7 +9,7 @@ use loadline_schema::manifest::RunStatus;
 use loadline_schema::outcome::{ErrorKind, Outcome, Phase};
 use loadline_schema::plan::{Load, ServingStage};
 use loadline_schema::record::RequestRow;
-use made::{MS, S, answer, dropped, failed, id, input, ok, stage, start, trial};
+use made::{MS, S, answer, dropped, failed, input, ok, stage, start, trial};
 use proptest::prelude::*;
 
 const LOAD: Load = Load::Closed { concurrency: 8 };
@@ -183,22 +183,4 @@ proptest! {
         let found = point(rows);
         prop_assert!(found.little_residual.unwrap_or(0.0) <= 1e-9);
     }
-}
-
-/// 200,000 requests of 100 gaps: run with `--release -- --ignored` and look at the time.
-#[test]
-#[ignore = "a look at speed"]
-fn twenty_million_gaps() {
-    let rows: Vec<RequestRow> = (0..200_000)
-        .map(|op: u64| {
-            let gaps: Vec<u64> = (0..100)
-                .map(|i| (op * 100 + i).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40)
-                .collect();
-            let mut row = answer(op, op * 50_000, 50 * MS, &gaps);
-            row.record.trial = id(0);
-            row
-        })
-        .collect();
-    let found = point(rows);
-    assert_eq!(found.itl_ns.map(|d| d.values), Some(Some(20_000_000)));
 }
