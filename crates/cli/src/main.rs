@@ -1,2 +1,39 @@
-//! The `loadline` command.
-fn main() {}
+//! The `loadline` command: verbs, one file each.
+
+mod args;
+mod document;
+mod exit;
+mod measure;
+mod output;
+mod preview;
+mod progress;
+mod serving_args;
+mod verbs;
+
+use clap::Parser;
+
+use crate::args::{Cli, Verb};
+use crate::exit::Exit;
+
+fn main() -> std::process::ExitCode {
+    let verb = match Cli::try_parse() {
+        Ok(Cli { verb: Some(verb) }) => verb,
+        Ok(Cli { verb: None }) => return output::welcome().into(),
+        Err(error) => return output::usage(&error).into(),
+    };
+    let result = match verb {
+        Verb::Serving(args) => verbs::serving::run(&args),
+        Verb::Run(args) => verbs::run::run(&args),
+        Verb::Report(args) => verbs::report::run(&args),
+        Verb::Export(args) => verbs::export::run(&args),
+        Verb::List(args) => verbs::list::run(&args),
+        Verb::Completions(args) => verbs::completions::run(&args),
+    };
+    result.unwrap_or_else(|error| output::failure(&error)).into()
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

@@ -104,10 +104,12 @@ impl<'a> Prepared<'a> {
     }
 
     fn discover(&mut self) -> Result<(), RunError> {
-        let facts =
+        let found =
             discover(&self.target, self.stage.model.as_deref(), QUESTION_NS).map_err(|error| {
                 RunError::Discovery { message: error.message, unreachable: error.unreachable }
             })?;
+        self.warnings.extend(found.warnings);
+        let facts = found.facts;
         self.settings.model.clone_from(&facts.model);
         self.settings.engine.clone_from(&facts.engine);
         self.check_context(&facts)?;
@@ -199,13 +201,13 @@ impl<'a> Prepared<'a> {
     ///
     /// # Errors
     /// The system gives no epoll.
-    pub(crate) fn run_trial<'t>(
-        &'t self,
+    pub(crate) fn run_trial(
+        &self,
         id: TrialId,
         clock: RunClock,
         stop: &Stop,
         pace: Pace,
-        sink: impl Fn() -> Box<dyn Sink + 't>,
+        sink: impl Fn() -> Box<dyn Sink>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<TrialEnd, RunError> {
         let stage = self.stage;

@@ -33,8 +33,8 @@ pub struct Reply {
     pub content_type: ContentType,
     /// The body, decoded from its framing; at most [`BODY_LIMIT_BYTES`].
     pub body: Vec<u8>,
-    /// For people, where the status is not 2xx: the server's message or how its body begins,
-    /// one line, secrets masked.
+    /// For people, where the status is not 2xx or the body is a web page: the status with the
+    /// server's message, the page's title or how the body begins; one line, secrets masked.
     pub message: Option<String>,
 }
 
@@ -214,9 +214,10 @@ fn reply(
     body: Vec<u8>,
     bytes: &[u8],
 ) -> Result<Reply, Trouble> {
-    let success = head.is_success();
-    let failure =
-        (!success || head.content_encoding.is_some()).then(|| understood(bytes)).flatten();
+    let odd = !head.is_success()
+        || head.content_encoding.is_some()
+        || head.content_type == ContentType::Html;
+    let failure = odd.then(|| understood(bytes)).flatten();
     let mut message = None;
     if let Some(failure) = failure {
         let trouble = Trouble::of_answer(&failure, &target.endpoints[endpoint].endpoint);
@@ -224,7 +225,7 @@ fn reply(
         if refused || head.content_encoding.is_some() || trouble.why.contains("wants TLS") {
             return Err(trouble);
         }
-        message = Some(target.masked(&failure.detail));
+        message = Some(target.masked(&trouble.why));
     }
     Ok(Reply { status: head.status, content_type: head.content_type, body, message })
 }

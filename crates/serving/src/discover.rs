@@ -1,14 +1,29 @@
 //! What a server says about itself: engine, version, models, context, slots.
 
-use loadline_schema::event::TargetFacts;
-use loadline_schema::outcome::ErrorKind;
-use serde::Deserialize;
+mod facts;
 
+use std::time::Duration;
+
+use loadline_clock::monotonic_ns;
+use loadline_schema::event::{TargetFacts, Warning};
+use loadline_schema::outcome::ErrorKind;
+
+use crate::answer::head::ContentType;
 use crate::ask::{AskError, Reply, ask};
 use crate::target::Target;
 
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Discovered {
+    /// Of the target as a whole: engine, version and models of its first endpoint, the smallest
+    /// context of all, the sum of their slots.
+    pub facts: TargetFacts,
+    /// What the reader of a result must know.
+    pub warnings: Vec<Warning>,
+}
+
 /// A target that cannot be measured as asked.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct DiscoverError {
     /// What was found, and what to do.
@@ -25,261 +40,299 @@ impl From<AskError> for DiscoverError {
     }
 }
 
-/// How long a server that is still loading its model is waited for, ns, and between two looks.
+/// How long a server that says it is loading is waited for, ns.
 const LOADING_NS: u64 = 10_000_000_000;
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+/// Pause before it is asked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Limit of questions that need no answer, ns.
+const OPTIONAL_NS: u64 = 3_000_000_000;
+/// Models that a message lists.
+const LISTED: usize = 20;
 
-#[derive(Deserialize)]
-struct Models {
-    data: Vec<Model>,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    id: String,
-    #[serde(default)]
-    aliases: Vec<String>,
-    owned_by: Option<String>,
-    max_model_len: Option<u64>,
-    meta: Option<ModelMeta>,
-}
-
-#[derive(Deserialize)]
-struct ModelMeta {
-    n_ctx: Option<u64>,
-    n_ctx_train: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Props {
-    total_slots: Option<u64>,
-    build_info: Option<String>,
-    default_generation_settings: Option<PropsSettings>,
-}
-
-#[derive(Deserialize)]
-struct PropsSettings {
-    n_ctx: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    version: Option<String>,
-}
-
-/// Asks every endpoint. They must offer the same model.
+/// Asks every endpoint. All must offer the model; which one, if none is asked for, decides the
+/// first endpoint. `timeout_ns` bounds each question.
 ///
 /// # Errors
-/// Not an LLM server, no such model (those there are are named), a key is missing, or no answer.
+/// Not an LLM server, no such model (those there are are named), a key is missing or wrong, it is
+/// loading its model for longer than 10 s, or no answer.
 pub fn discover(
     target: &Target,
     asked_model: Option<&str>,
     timeout_ns: u64,
-) -> Result<TargetFacts, DiscoverError> {
-    let mut first: Option<TargetFacts> = None;
-    for endpoint in 0..target.endpoints.len() {
-        let facts = one_endpoint(target, endpoint, asked_model, timeout_ns)?;
-        if let Some(first) = &first
-            && first.model != facts.model
-        {
-            let name = |facts: &TargetFacts| facts.model.clone().unwrap_or_default();
-            return Err(wrong(format!(
-                "the endpoints serve different models: {} has {}, {} has {}; name one that all have with \
-                 --model",
-                target.endpoints[0].endpoint,
-                name(first),
-                target.endpoints[endpoint].endpoint,
-                name(&facts)
-            )));
-        }
-        first.get_or_insert(facts);
-    }
-    Ok(first.unwrap_or_default())
+) -> Result<Discovered, DiscoverError> {
+    discover_patiently(target, asked_model, timeout_ns, LOADING_NS)
 }
 
-fn one_endpoint(
+fn discover_patiently(
     target: &Target,
-    endpoint: usize,
     asked_model: Option<&str>,
     timeout_ns: u64,
-) -> Result<TargetFacts, DiscoverError> {
-    let url = target.endpoints[endpoint].endpoint.to_string();
-    let reply = models_reply(target, endpoint, timeout_ns)?;
-    check_status(&url, &reply)?;
-    let mut facts = from_models(&url, &reply.body, asked_model)?;
-    let get = |call: &str| {
-        ask(target, endpoint, "GET", call, None, timeout_ns)
-            .ok()
-            .filter(|reply| reply.status == 200)
-            .map(|reply| reply.body)
+    loading_ns: u64,
+) -> Result<Discovered, DiscoverError> {
+    let mut found: Vec<TargetFacts> = Vec::with_capacity(target.endpoints.len());
+    let mut warnings = Vec::new();
+    for endpoint in 0..target.endpoints.len() {
+        let question = Question { target, endpoint, asked_model, first: found.first(), timeout_ns };
+        let one = question.facts(loading_ns, &mut warnings)?;
+        found.push(one);
+    }
+    if let Some(warning) = differing_endpoints(target, &found) {
+        warnings.push(warning);
+    }
+    Ok(Discovered { facts: together(found), warnings })
+}
+
+/// The facts of several endpoints as those of one target.
+fn together(found: Vec<TargetFacts>) -> TargetFacts {
+    let context_tokens = found.iter().filter_map(|facts| facts.context_tokens).min();
+    let slots = found.iter().map(|facts| facts.slots).sum();
+    let has_metrics = found.iter().all(|facts| facts.has_metrics);
+    let first = found.into_iter().next().unwrap_or_default();
+    TargetFacts { context_tokens, slots, has_metrics, ..first }
+}
+
+fn differing_endpoints(target: &Target, found: &[TargetFacts]) -> Option<Warning> {
+    let first = found.first()?;
+    let key = |facts: &TargetFacts| {
+        (facts.engine.clone(), facts.version.clone(), facts.context_tokens, facts.slots)
     };
-    if let Some(text) = get("/metrics") {
-        from_metrics(&mut facts, &text);
+    let other = found.iter().position(|facts| key(facts) != key(first))?;
+    let words = |at: usize| {
+        let facts: &TargetFacts = &found[at];
+        let number = |value: Option<u64>| value.map_or("unknown".to_owned(), |n| n.to_string());
+        format!(
+            "{} ({} {}, context {}, slots {})",
+            target.endpoints[at].endpoint,
+            facts.engine.as_deref().unwrap_or("unknown engine"),
+            facts.version.as_deref().unwrap_or("of unknown version"),
+            number(facts.context_tokens),
+            number(facts.slots)
+        )
+    };
+    Some(Warning::new(
+        "endpoints_differ",
+        format!("the endpoints are not alike: {} and {}", words(0), words(other)),
+        "measure them one by one, or make them alike; the result mixes them",
+    ))
+}
+
+/// Questions to one endpoint.
+struct Question<'t> {
+    target: &'t Target,
+    endpoint: usize,
+    asked_model: Option<&'t str>,
+    /// What the first endpoint said, when this is another one.
+    first: Option<&'t TargetFacts>,
+    timeout_ns: u64,
+}
+
+impl Question<'_> {
+    fn url(&self) -> String {
+        self.target.endpoints[self.endpoint].endpoint.to_string()
     }
-    if facts.engine.as_deref().is_none_or(|engine| engine == "llama.cpp")
-        && let Some(body) = get("/props")
-    {
-        from_props(&mut facts, &body);
+
+    fn facts(
+        &self,
+        loading_ns: u64,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<TargetFacts, DiscoverError> {
+        let asked = self.asked_model.or(self.first.and_then(|first| first.model.as_deref()));
+        let reply = self.models(loading_ns)?;
+        self.check_access(&reply)?;
+        let mut facts = TargetFacts::default();
+        match facts::models(&reply.body).filter(|_| reply.is_success()) {
+            Some(models) => {
+                facts.models = models.iter().map(|model| model.id.clone()).collect();
+                let Some((model, name)) = facts::choose(&models, asked) else {
+                    return Err(self.no_such_model(&facts.models));
+                };
+                model.add_to(&mut facts);
+                facts.model = Some(name);
+            }
+            // Older servers have no list, but say elsewhere what they are.
+            None if self.get("/info").is_some_and(|body| facts::add_tgi(&body, &mut facts)) => {
+                facts.model = asked.map(str::to_owned).or(facts.models.first().cloned());
+            }
+            None => match asked.filter(|_| may_be_an_api(&reply)) {
+                Some(name) => {
+                    facts.model = Some(name.to_owned());
+                    warnings.push(self.no_list(&reply));
+                }
+                None => return Err(self.no_llm_server(&reply)),
+            },
+        }
+        self.add_engine(&mut facts);
+        Ok(facts)
     }
-    if facts.version.is_none()
-        && facts.engine.as_deref() != Some("llama.cpp")
-        && let Some(body) = get("/version")
-    {
-        facts.version = version(&body);
+
+    /// What engine it is, and what that engine tells.
+    fn add_engine(&self, facts: &mut TargetFacts) {
+        if let Some(text) = self.get("/metrics") {
+            facts::add_metrics(&text, facts);
+        }
+        match facts.engine.as_deref() {
+            Some("llama.cpp") => self.add("/props", facts, facts::add_props),
+            Some("sglang") => self.add_sglang(facts),
+            Some("tgi") if facts.version.is_none() => self.add("/info", facts, facts::add_tgi),
+            Some("ollama") => self.add_ollama(facts),
+            Some("tgi" | "lmdeploy") => false,
+            Some(_) => {
+                facts.version = self.get("/version").and_then(|body| facts::version(&body));
+                facts.version.is_some()
+            }
+            None => {
+                self.add("/props", facts, facts::add_props)
+                    || self.add_sglang(facts)
+                    || self.add("/info", facts, facts::add_tgi)
+                    || self.add_ollama(facts)
+            }
+        };
     }
-    if facts.engine.is_none()
-        && let Some(body) = get("/api/version")
-        && let Some(version) = version(&body)
-    {
+
+    fn add(
+        &self,
+        path: &str,
+        facts: &mut TargetFacts,
+        understand: impl Fn(&[u8], &mut TargetFacts) -> bool,
+    ) -> bool {
+        self.get(path).is_some_and(|body| understand(&body, facts))
+    }
+
+    fn add_sglang(&self, facts: &mut TargetFacts) -> bool {
+        // The first is its name since 2026, the second the one before.
+        ["/server_info", "/get_server_info"]
+            .iter()
+            .any(|path| self.add(path, facts, facts::add_sglang))
+    }
+
+    fn add_ollama(&self, facts: &mut TargetFacts) -> bool {
+        let Some(version) = self.get("/api/version").and_then(|body| facts::version(&body)) else {
+            return false;
+        };
         facts.engine = Some("ollama".to_owned());
         facts.version = Some(version);
-    }
-    Ok(facts)
-}
-
-/// `/v1/models`, waiting for a server that says it is still loading.
-fn models_reply(target: &Target, endpoint: usize, timeout_ns: u64) -> Result<Reply, DiscoverError> {
-    let until = loadline_clock::monotonic_ns() + LOADING_NS;
-    loop {
-        let reply = ask(target, endpoint, "GET", "/v1/models", None, timeout_ns)?;
-        if reply.status != 503 || loadline_clock::monotonic_ns() > until {
-            return Ok(reply);
+        if let Some(model) = &facts.model {
+            let loaded = self.get("/api/ps");
+            facts.context_tokens = loaded.and_then(|body| facts::ollama_context(&body, model));
         }
-        std::thread::sleep(LOOK_AGAIN);
+        true
     }
-}
 
-fn check_status(url: &str, reply: &Reply) -> Result<(), DiscoverError> {
-    let words = words(&reply.body);
-    let fail = |unreachable, kind, message| Err(DiscoverError { message, unreachable, kind });
-    match reply.status {
-        200..=299 => Ok(()),
-        401 | 403 => fail(
-            true,
-            Some(ErrorKind::Http4xx),
-            format!(
-                "{url} refuses access (status {}{words}); name the variable that holds the key with \
-                 --api-key-env NAME",
-                reply.status
-            ),
-        ),
-        503 => fail(
-            true,
-            Some(ErrorKind::Http5xx),
-            format!(
-                "{url} is not ready (status 503{words}); try again when it has loaded its model"
-            ),
-        ),
-        500..=599 => fail(
-            true,
-            Some(ErrorKind::Http5xx),
-            format!(
-                "{url}/v1/models answered with status {}{words}; see the server's log",
-                reply.status
-            ),
-        ),
-        status => fail(
-            false,
-            None,
-            format!(
-                "{url} does not look like an OpenAI-compatible server: /v1/models answered with status \
-                 {status}{words}; check the port and the path, or skip this question with --no-discover \
-                 and --model NAME"
-            ),
-        ),
+    /// The body of an answer with status 200, when there is one.
+    fn get(&self, path: &str) -> Option<Vec<u8>> {
+        let timeout_ns = self.timeout_ns.min(OPTIONAL_NS);
+        let reply = ask(self.target, self.endpoint, "GET", path, None, timeout_ns).ok()?;
+        (reply.status == 200 && reply.content_type != ContentType::Html).then_some(reply.body)
     }
-}
 
-/// The server's own words, shortened, for a message.
-fn words(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line: String = line.chars().take(160).collect();
-    if line.is_empty() { String::new() } else { format!(": {line}") }
-}
-
-/// Facts from the answer of `/v1/models`.
-fn from_models(url: &str, body: &[u8], asked: Option<&str>) -> Result<TargetFacts, DiscoverError> {
-    let models: Models = serde_json::from_slice(body).map_err(|_| {
-        wrong(format!(
-            "{url} does not look like an OpenAI-compatible server: /v1/models answered{}; check the port \
-             and the path",
-            words(body)
-        ))
-    })?;
-    let names: Vec<String> = models.data.iter().map(|model| model.id.clone()).collect();
-    let chosen = match asked {
-        None => models.data.first(),
-        Some(name) => {
-            let is = |model: &&Model| {
-                model.id == name || model.aliases.iter().any(|alias| alias == name)
-            };
-            let found = models.data.iter().find(is);
-            if found.is_none() {
-                let offered = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                return Err(wrong(format!("{url} has no model '{name}'; it offers: {offered}")));
+    /// `/v1/models`, waiting for a server that says it is still loading.
+    fn models(&self, loading_ns: u64) -> Result<Reply, DiscoverError> {
+        let until = monotonic_ns().saturating_add(loading_ns);
+        loop {
+            let reply =
+                ask(self.target, self.endpoint, "GET", "/v1/models", None, self.timeout_ns)?;
+            let loading =
+                reply.status == 503 && reply.message.as_deref().is_some_and(facts::is_loading);
+            if !loading || monotonic_ns() >= until {
+                return Ok(reply);
             }
-            found
+            std::thread::sleep(LOOK_AGAIN);
         }
-    };
-    let Some(chosen) = chosen else {
-        return Err(wrong(format!(
-            "{url} offers no model; load one, or name it with --model NAME"
-        )));
-    };
-    let engine = match chosen.owned_by.as_deref() {
-        Some("llamacpp") => Some("llama.cpp"),
-        Some("vllm") => Some("vllm"),
-        Some("sglang") => Some("sglang"),
-        _ => None,
-    };
-    let meta = chosen.meta.as_ref();
-    Ok(TargetFacts {
-        engine: engine.map(str::to_owned),
-        model: Some(asked.map_or_else(|| chosen.id.clone(), str::to_owned)),
-        context_tokens: chosen
-            .max_model_len
-            .or_else(|| meta.and_then(|m| m.n_ctx.or(m.n_ctx_train))),
-        models: names,
-        ..TargetFacts::default()
-    })
-}
-
-/// Engine by the names of its metrics.
-fn from_metrics(facts: &mut TargetFacts, text: &[u8]) {
-    const ENGINES: [(&str, &str); 5] = [
-        ("vllm:", "vllm"),
-        ("sglang:", "sglang"),
-        ("llamacpp:", "llama.cpp"),
-        ("tgi_", "tgi"),
-        ("trtllm_", "tensorrt-llm"),
-    ];
-    let text = String::from_utf8_lossy(text);
-    let mut names = text.lines().filter(|line| !line.starts_with('#'));
-    let looks_right =
-        text.lines().any(|line| line.starts_with("# TYPE") || line.starts_with("# HELP"));
-    facts.has_metrics = looks_right;
-    let found = names
-        .find_map(|line| ENGINES.iter().find(|(start, _)| line.starts_with(start)))
-        .map(|(_, engine)| (*engine).to_owned());
-    facts.engine = found.or_else(|| facts.engine.take());
-}
-
-/// llama.cpp's `/props`.
-fn from_props(facts: &mut TargetFacts, body: &[u8]) {
-    let Ok(props) = serde_json::from_slice::<Props>(body) else { return };
-    if props.total_slots.is_some() {
-        facts.engine = Some("llama.cpp".to_owned());
-        facts.slots = props.total_slots;
-        facts.version = props.build_info.or(facts.version.take());
     }
-    if let Some(tokens) = props.default_generation_settings.and_then(|settings| settings.n_ctx) {
-        facts.context_tokens = Some(tokens);
+
+    /// Statuses that say: this is the right server, but not now or not for you.
+    fn check_access(&self, reply: &Reply) -> Result<(), DiscoverError> {
+        let (url, said) = (self.url(), reply.message.as_deref().unwrap_or_default());
+        let kind = match reply.status {
+            429 => ErrorKind::Http429,
+            400..=499 => ErrorKind::Http4xx,
+            _ => ErrorKind::Http5xx,
+        };
+        let message = match reply.status {
+            401 | 403 if self.sends_key() => format!(
+                "{url} refuses the key ({said}); is it the right one for this server, and still valid?"
+            ),
+            401 | 403 => format!(
+                "{url} wants a key ({said}); put it into an environment variable and name that with \
+                 --api-key-env NAME"
+            ),
+            429 => {
+                format!("{url} limits requests ({said}); wait, and measure a server of your own")
+            }
+            503 if facts::is_loading(said) => format!(
+                "{url} is still loading its model ({said}); start again when its /health says ok"
+            ),
+            500..=599 => {
+                format!("{url}/v1/models failed ({said}); the server's log will say why")
+            }
+            _ => return Ok(()),
+        };
+        Err(DiscoverError { message, unreachable: true, kind: Some(kind) })
+    }
+
+    fn sends_key(&self) -> bool {
+        let lines = self.target.endpoints[self.endpoint].head_lines.to_ascii_lowercase();
+        lines.contains("\r\nauthorization:") || lines.contains("\r\nx-api-key:")
+    }
+
+    fn no_such_model(&self, offered: &[String]) -> DiscoverError {
+        let url = self.url();
+        if offered.is_empty() {
+            return wrong(format!(
+                "{url} offers no model: load one into the server, then start again"
+            ));
+        }
+        let more = match offered.len().saturating_sub(LISTED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let offered = format!("{}{more}", offered[..offered.len().min(LISTED)].join(", "));
+        if let Some(name) = self.asked_model {
+            return wrong(format!("{url} has no model '{name}'; it offers: {offered}"));
+        }
+        wrong(format!(
+            "the endpoints serve different models: {} serves '{}', but {url} offers: {offered}; name one \
+             that all have with --model NAME",
+            self.target.endpoints[0].endpoint,
+            self.first.and_then(|first| first.model.as_deref()).unwrap_or_default(),
+        ))
+    }
+
+    fn no_list(&self, reply: &Reply) -> Warning {
+        Warning::new(
+            "no_model_list",
+            format!("{} has no list of models: {}", self.url(), found(reply)),
+            "nothing is known of its context; the model's name is sent as it was given",
+        )
+    }
+
+    fn no_llm_server(&self, reply: &Reply) -> DiscoverError {
+        wrong(format!(
+            "{} does not look like an OpenAI-compatible server: /v1/models answered: {}; check the port \
+             and the path (the address is what stands before /v1), or name the model with --model NAME \
+             and skip these questions with --no-discover",
+            self.url(),
+            found(reply)
+        ))
     }
 }
 
-fn version(body: &[u8]) -> Option<String> {
-    serde_json::from_slice::<Version>(body).ok()?.version
+/// Whether a server without a list of models can still be an API: it refuses the path, and not in
+/// a web page.
+fn may_be_an_api(reply: &Reply) -> bool {
+    matches!(reply.status, 404 | 405 | 501) && reply.content_type != ContentType::Html
+}
+
+/// What came instead of a list of models, in words.
+fn found(reply: &Reply) -> String {
+    let page = if reply.content_type == ContentType::Html { "a web page, " } else { "" };
+    let said = reply.message.clone().unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(640)]).into_owned();
+        let line: String =
+            text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(160).collect();
+        format!("HTTP status {}, '{line}'", reply.status)
+    });
+    format!("{page}{said}")
 }
 
 fn wrong(message: String) -> DiscoverError {
@@ -287,70 +340,5 @@ fn wrong(message: String) -> DiscoverError {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::answer::head::ContentType;
-
-    use super::*;
-
-    const LLAMA: &[u8] = br#"{"models":[],"object":"list","data":[{"id":"smol","aliases":["small"],
-        "object":"model","owned_by":"llamacpp","meta":{"n_ctx":2048,"n_ctx_train":8192}}]}"#;
-    const VLLM: &[u8] =
-        br#"{"object":"list","data":[{"id":"a/b","object":"model","owned_by":"vllm",
-        "max_model_len":4096},{"id":"lora","object":"model"}]}"#;
-
-    #[test]
-    fn models_give_name_engine_and_context() {
-        let facts = from_models("u", LLAMA, None).expect("valid");
-        assert_eq!(facts.model.as_deref(), Some("smol"));
-        assert_eq!(
-            (facts.engine.as_deref(), facts.context_tokens),
-            (Some("llama.cpp"), Some(2048))
-        );
-        assert_eq!(
-            from_models("u", LLAMA, Some("small")).expect("alias").model.as_deref(),
-            Some("small")
-        );
-        let facts = from_models("u", VLLM, Some("lora")).expect("valid");
-        assert_eq!(facts.models, ["a/b", "lora"]);
-        assert_eq!(facts.context_tokens, None);
-    }
-
-    #[test]
-    fn an_unknown_model_is_answered_with_those_there_are() {
-        let error = from_models("u", VLLM, Some("x")).expect_err("unknown");
-        assert_eq!(error.message, "u has no model 'x'; it offers: a/b, lora");
-        assert!(!error.unreachable);
-    }
-
-    #[test]
-    fn other_servers_are_told_from_llm_servers() {
-        let error = from_models("http://h", b"<html>hello</html>", None).expect_err("a page");
-        assert!(error.message.contains("does not look like") && error.message.contains("<html>"));
-        let reply = |status| Reply {
-            status,
-            content_type: ContentType::Other,
-            body: b"nope".to_vec(),
-            message: None,
-        };
-        assert!(check_status("u", &reply(404)).expect_err("404").message.contains("--no-discover"));
-        let denied = check_status("u", &reply(401)).expect_err("401");
-        assert!(denied.unreachable && denied.message.contains("--api-key-env"));
-        assert!(check_status("u", &reply(503)).expect_err("503").message.contains("not ready"));
-    }
-
-    #[test]
-    fn engines_are_known_by_their_metrics_and_props() {
-        let mut facts = TargetFacts::default();
-        from_metrics(&mut facts, b"# TYPE vllm:x counter\nvllm:x 1\n");
-        assert_eq!((facts.engine.as_deref(), facts.has_metrics), (Some("vllm"), true));
-        let mut facts = TargetFacts::default();
-        let props =
-            br#"{"total_slots":4,"build_info":"b1-x","default_generation_settings":{"n_ctx":512}}"#;
-        from_props(&mut facts, props);
-        assert_eq!((facts.slots, facts.context_tokens), (Some(4), Some(512)));
-        assert_eq!(
-            (facts.engine.as_deref(), facts.version.as_deref()),
-            (Some("llama.cpp"), Some("b1-x"))
-        );
-    }
-}
+#[path = "discover/tests.rs"]
+mod tests;

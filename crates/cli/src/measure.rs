@@ -1,0 +1,189 @@
+//! What `serving` and `run` have in common: from a plan to the printed result.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use loadline_runner::{Finished, Request, Resume};
+use loadline_schema::document::{Document, Point};
+use loadline_schema::event::EndedEarly;
+use loadline_schema::plan::{Plan, Stage};
+use loadline_schema::plan_file::PlanFile;
+use loadline_serving::endpoint::Endpoint;
+use loadline_serving::trial::Stop;
+
+use crate::args::RunOptions;
+use crate::document::analyse;
+use crate::exit::{Exit, Failure};
+use crate::output::{print, say, style};
+use crate::preview;
+use crate::progress::View;
+
+/// Against addresses outside, more than this needs `--yes`.
+const REQUESTS_OUTSIDE: u64 = 10_000;
+const STREAMS_OUTSIDE: u64 = 1_000;
+
+/// Carries out a plan and prints its result.
+pub(crate) fn measure(
+    file: &PlanFile,
+    plan_toml: Option<&str>,
+    options: &RunOptions,
+) -> Result<Exit, Failure> {
+    let resume = options
+        .resume
+        .as_deref()
+        .map(|text| loadline_store::find(&options.out, text))
+        .transpose()?;
+    let seed = match &resume {
+        Some(dir) => loadline_store::RunReader::open(dir)?.manifest().seed,
+        None => fresh_seed()?,
+    };
+    let plan = file.resolve(seed).map_err(|error| Failure::usage(error.to_string()))?;
+    if options.dry_run {
+        return Ok(print(&preview::dry_run(&plan)));
+    }
+    ask_before_large(&plan, options.yes)?;
+    let stop = Arc::new(Stop::default());
+    stop_on_signals(&stop)?;
+    let mut view = View::new(&plan, options.quiet);
+    let request = Request {
+        plan: &plan,
+        plan_toml,
+        out_dir: &options.out,
+        tool_version: env!("CARGO_PKG_VERSION"),
+        selftest: None,
+        resume: resume.map(|dir| Resume { dir }),
+        show_exchange: options.verbose.then_some(say),
+    };
+    let finished = loadline_runner::run(&request, &stop, &mut |event| view.event(event))?;
+    drop(view);
+    conclude(&finished, options)
+}
+
+fn conclude(finished: &Finished, options: &RunOptions) -> Result<Exit, Failure> {
+    for kept in &finished.seal.kept {
+        say(&format!(
+            "loadline: {} stays as it is ({}); it is readable all the same",
+            kept.path.display(),
+            kept.why
+        ));
+    }
+    if let Some(error) = &finished.store_failure {
+        say(&format!("loadline: {error}"));
+    }
+    let early = finished.ended_early.is_some() || finished.store_failure.is_some();
+    let incomplete = |exit| if early { Exit::Incomplete } else { exit };
+    if options.no_report {
+        print(&format!("{}\n", finished.dir.display()));
+        return Ok(incomplete(Exit::Ok));
+    }
+    let document = analyse(&finished.dir)?;
+    store_analysis(&finished.dir, &document);
+    if options.json {
+        print(&loadline_report::json(&document));
+    } else {
+        print(&loadline_report::terminal(&document, &style()));
+    }
+    if let Some(why) = finished.ended_early {
+        say(&format!("loadline: {}", early_words(why, &finished.dir)));
+    }
+    Ok(if refused_everything(&document) {
+        Exit::Unreachable
+    } else {
+        incomplete(incomplete_exit(&document))
+    })
+}
+
+/// `analysis.json` beside the records; derived, so that a failure costs nothing.
+fn store_analysis(dir: &Path, document: &Document) {
+    let written = std::fs::write(dir.join("analysis.json"), loadline_report::json(document));
+    if let Err(error) = written {
+        say(&format!("loadline: cannot keep analysis.json: {error}"));
+    }
+}
+
+fn early_words(why: EndedEarly, dir: &Path) -> String {
+    let what = match why {
+        EndedEarly::Interrupted => "interrupted",
+        EndedEarly::StopAfterErrors => {
+            "too many requests failed (--stop-after-errors sets the limit)"
+        }
+        EndedEarly::NoAnswers => "no answer came for three times the timeout",
+        EndedEarly::TokenCap => "--max-tokens-total was reached",
+        EndedEarly::StoreFailed => "the records could not be stored",
+    };
+    format!("the run is incomplete: {what}; go on with --resume {}", dir.display())
+}
+
+fn points(document: &Document) -> impl Iterator<Item = &Point> {
+    document.serving.iter().flat_map(|stage| &stage.points)
+}
+
+fn incomplete_exit(document: &Document) -> Exit {
+    let incomplete = points(document).any(|point| point.incomplete.is_some());
+    if incomplete { Exit::Incomplete } else { Exit::Ok }
+}
+
+/// Not one answer, and every request was refused: no connection, or no access.
+fn refused_everything(document: &Document) -> bool {
+    const REFUSALS: [&str; 4] = ["connect_refused", "connect_timeout", "dns", "tls"];
+    let mut any = false;
+    for point in points(document) {
+        let all: u64 = point.errors.values().sum();
+        let refused: u64 = REFUSALS.iter().filter_map(|kind| point.errors.get(*kind)).sum();
+        let denied = point.error_examples.get("http_4xx").is_some_and(|text| text.contains("401"));
+        let denied = if denied { point.errors.get("http_4xx").copied().unwrap_or(0) } else { 0 };
+        if point.requests.ok > 0 || refused + denied < all {
+            return false;
+        }
+        any |= all > 0;
+    }
+    any
+}
+
+fn ask_before_large(plan: &Plan, yes: bool) -> Result<(), Failure> {
+    for Stage::Serving(stage) in &plan.stages {
+        let outside = stage
+            .endpoints
+            .iter()
+            .filter_map(|url| Endpoint::parse(url).ok())
+            .find(|endpoint| !endpoint.is_private());
+        let (requests, streams) = preview::largest(stage);
+        let large = requests.is_some_and(|n| n > REQUESTS_OUTSIDE) || streams > STREAMS_OUTSIDE;
+        if let (Some(endpoint), true, false) = (outside, large, yes) {
+            let requests = requests.map_or_else(String::new, |n| format!("{n} requests, "));
+            return Err(Failure::usage(format!(
+                "{endpoint} is not on this machine or a private network, and the plan means {requests}up to \
+                 {streams} at once: if that is yours to load, say --yes"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Ctrl-C and SIGTERM stop the trial; what was measured is sealed. A second one ends at once.
+fn stop_on_signals(stop: &Arc<Stop>) -> Result<(), Failure> {
+    let stop = Arc::clone(stop);
+    ctrlc::set_handler(move || {
+        if stop.why().is_some() {
+            // The run directory stays readable: nothing in it depends on an orderly end.
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
+                .expect("invariant: a process may end itself");
+        }
+        stop.stop(EndedEarly::Interrupted);
+        say("loadline: stopping, keeping what was measured (again to stop at once)");
+    })
+    .map_err(Failure::internal)
+}
+
+fn fresh_seed() -> Result<u64, Failure> {
+    let mut bytes = [0_u8; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| Failure::internal(format!("no random numbers: {error}")))?;
+    // Small enough for every JSON reader, TOML included.
+    Ok(u64::from_le_bytes(bytes) >> 12)
+}
+
+/// The folder of a run that the user named.
+pub(crate) fn find_run(out: &Path, text: &str) -> Result<PathBuf, Failure> {
+    Ok(loadline_store::find(out, text)?)
+}

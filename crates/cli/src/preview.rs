@@ -1,0 +1,113 @@
+//! `--dry-run`: what would be sent, how long it would take, and the same request with curl.
+
+use std::fmt::Write as _;
+
+use loadline_report::quantity;
+use loadline_schema::plan::{Api, Extent, Length, Load, Plan, Prompt, ServingStage, Stage, Warmup};
+
+/// The preview of a plan.
+pub(crate) fn dry_run(plan: &Plan) -> String {
+    let mut text = format!("Plan \"{}\", seed {}: nothing is sent.\n", plan.name, plan.seed);
+    for Stage::Serving(stage) in &plan.stages {
+        stage_preview(&mut text, stage);
+    }
+    text
+}
+
+/// Requests and streams at most, where the plan tells them.
+pub(crate) fn largest(stage: &ServingStage) -> (Option<u64>, u64) {
+    let mut requests = Some(0_u64);
+    let mut streams = 0;
+    for load in &stage.points {
+        let of_point = match (*load, stage.extent) {
+            (Load::Burst { requests }, _) | (_, Extent::Requests { requests }) => Some(requests),
+            (Load::Open { rate_per_s, .. }, Extent::Duration { duration_ns }) => {
+                Some((rate_per_s * (duration_ns + warmup_ns(stage)) as f64 / 1e9).ceil() as u64)
+            }
+            (Load::Closed { .. }, Extent::Duration { .. }) => None,
+        };
+        let trials = u64::from(stage.trials);
+        requests = requests.zip(of_point).map(|(sum, of_point)| sum + of_point * trials);
+        streams = streams.max(match *load {
+            Load::Closed { concurrency } => concurrency,
+            Load::Burst { requests } => requests,
+            Load::Open { rate_per_s, .. } => rate_per_s.ceil() as u64,
+        });
+    }
+    (requests, streams)
+}
+
+fn warmup_ns(stage: &ServingStage) -> u64 {
+    match stage.warmup {
+        Warmup::Steady { least_ns, .. } => least_ns,
+        Warmup::Duration { duration_ns } => duration_ns,
+        Warmup::Requests { .. } => 0,
+    }
+}
+
+fn stage_preview(text: &mut String, stage: &ServingStage) {
+    let endpoints: Vec<String> =
+        stage.endpoints.iter().map(|url| loadline_serving::endpoint::mask_url(url)).collect();
+    let model = stage.model.as_deref().unwrap_or("the first that the server offers");
+    let points: Vec<String> = stage.points.iter().map(point).collect();
+    let (requests, _) = largest(stage);
+    let prompt = match &stage.prompt {
+        Prompt::Synthetic { tokens, .. } => format!("{tokens} tokens"),
+        Prompt::File { path } => format!("from {path}"),
+    };
+    let mut line = |name: &str, value: &str| {
+        writeln!(text, "  {name:<10} {value}").expect("invariant: text grows");
+    };
+    line("stage", &stage.name);
+    line("target", &endpoints.join(", "));
+    line("model", model);
+    line("points", &points.join(", "));
+    line("prompt", &prompt);
+    line("output", &format!("{} tokens", stage.output.tokens));
+    line("trials", &format!("{} of each point", stage.trials));
+    match requests {
+        Some(requests) => {
+            line("requests", &quantity::count(requests));
+            let prompt_tokens = match &stage.prompt {
+                Prompt::Synthetic { tokens, .. } => tokens.mean(),
+                Prompt::File { .. } => 0.0,
+            };
+            let tokens = requests as f64 * (prompt_tokens + stage.output.tokens.mean());
+            line("tokens", &format!("about {}", quantity::count(tokens.round() as u64)));
+        }
+        None => line("requests", "as many as the server answers in the time"),
+    }
+    if let Extent::Duration { duration_ns } = stage.extent {
+        let trials = u64::from(stage.trials) * stage.points.len() as u64;
+        let least = trials * (duration_ns + warmup_ns(stage));
+        line("duration", &format!("at least {:.0} s, answers in flight apart", least as f64 / 1e9));
+    }
+    text.push_str(&curl(stage, endpoints.first().map_or("", String::as_str)));
+}
+
+fn point(load: &Load) -> String {
+    match *load {
+        Load::Closed { concurrency } => format!("concurrency {concurrency}"),
+        Load::Open { rate_per_s, arrival } => format!("{rate_per_s}/s {arrival}"),
+        Load::Burst { requests } => format!("burst of {requests}"),
+    }
+}
+
+fn curl(stage: &ServingStage, endpoint: &str) -> String {
+    let base = endpoint.trim_end_matches('/').trim_end_matches("/v1");
+    let model = stage.model.as_deref().unwrap_or("MODEL");
+    let tokens = match stage.output.tokens {
+        Length::Fixed { tokens } => tokens,
+        other => other.mean().round() as u32,
+    };
+    let (path, prompt) = match stage.api {
+        Api::Chat => ("chat/completions", r#""messages":[{"role":"user","content":"…"}]"#),
+        Api::Completions => ("completions", r#""prompt":"…""#),
+    };
+    let key = if stage.api_key.is_some() { " -H 'Authorization: Bearer ***'" } else { "" };
+    format!(
+        "  one request, with curl:\n  curl -N {base}/v1/{path} -H 'Content-Type: application/json'{key} \\\n    \
+         -d '{{\"model\":\"{model}\",{prompt},\"max_tokens\":{tokens},\"stream\":true,\
+         \"stream_options\":{{\"include_usage\":true}}}}'\n"
+    )
+}

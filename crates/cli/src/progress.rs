@@ -1,0 +1,132 @@
+//! The live view on stderr: one line that moves in a terminal, one line for each trial elsewhere.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use loadline_report::quantity;
+use loadline_schema::event::{Event, EventKind, Progress, TrialEnd};
+use loadline_schema::outcome::Phase;
+use loadline_schema::plan::{Load, Plan, Stage};
+use loadline_schema::record::TrialId;
+
+use crate::output::say;
+
+/// Steps of the bar.
+const STEPS: u64 = 1_000;
+
+/// Watches a run.
+pub(crate) struct View<'a> {
+    plan: &'a Plan,
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    last: Option<Progress>,
+    tokens_before: (u64, u64),
+    rate: f64,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(plan: &'a Plan, quiet: bool) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let style = ProgressStyle::with_template("{prefix} {bar:16} {wide_msg}")
+                .expect("invariant: the template is valid");
+            let bar = ProgressBar::new(STEPS);
+            bar.set_style(style);
+            bar
+        });
+        Self { plan, bar, quiet, last: None, tokens_before: (0, 0), rate: 0.0 }
+    }
+
+    pub(crate) fn event(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::TargetFacts { facts, .. } => {
+                let engine = facts.engine.as_deref().unwrap_or("unknown engine");
+                let version = facts.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
+                let model = facts.model.as_deref().unwrap_or("no model");
+                self.line(&format!("{engine}{version}, model {model}"));
+            }
+            EventKind::TrialStarted { trial } => {
+                self.last = None;
+                self.tokens_before = (event.at_ns, 0);
+                if let Some(bar) = &self.bar {
+                    bar.set_position(0);
+                    bar.set_prefix(self.name(*trial));
+                }
+            }
+            EventKind::Progress(progress) => self.progress(event.at_ns, progress),
+            EventKind::TrialEnded(end) => self.ended(end),
+            EventKind::Warning(warning) => self.line(&format!("warning: {}", warning.message)),
+            EventKind::PartEnded { .. } => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self, at_ns: u64, progress: &Progress) {
+        self.last = Some(*progress);
+        let (before_ns, before) = self.tokens_before;
+        if at_ns > before_ns + 1_000_000_000 {
+            self.rate = (progress.token_chunks - before) as f64 * 1e9 / (at_ns - before_ns) as f64;
+            self.tokens_before = (at_ns, progress.token_chunks);
+        }
+        let Some(bar) = &self.bar else { return };
+        bar.set_position((progress.phase_done * STEPS as f64) as u64);
+        let phase = match progress.phase {
+            Phase::WarmUp => "warm-up",
+            Phase::Measure => "measure",
+            Phase::Drain => "drain",
+        };
+        let ttft = progress.ttft_p50_ns.map(|ns| format!(", TTFT ~{:.0} ms", ns as f64 / 1e6));
+        let bad = if progress.not_ok > 0 {
+            format!(", {} not ok", progress.not_ok)
+        } else {
+            String::new()
+        };
+        bar.set_message(format!(
+            "{phase}: {} in flight, {} ok{bad}, {:.0} chunks/s{}",
+            progress.in_flight,
+            quantity::count(progress.ok),
+            self.rate,
+            ttft.unwrap_or_default()
+        ));
+    }
+
+    fn ended(&self, end: &TrialEnd) {
+        let Some(last) = self.last else { return };
+        let early =
+            end.ended_early.map(|why| format!(", ended early: {why:?}")).unwrap_or_default();
+        let seconds = end.client.wall_ns as f64 / 1e9;
+        let (ok, bad) = (quantity::count(last.ok), quantity::count(last.not_ok));
+        self.line(&format!(
+            "{}: {ok} ok, {bad} not ok in {seconds:.1} s{early}",
+            self.name(end.trial)
+        ));
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None if self.quiet => {}
+            None => say(text),
+        }
+    }
+
+    fn name(&self, id: TrialId) -> String {
+        let Some(Stage::Serving(stage)) = self.plan.stages.get(usize::from(id.stage)) else {
+            return String::new();
+        };
+        let load = match stage.points.get(usize::from(id.point)) {
+            Some(Load::Closed { concurrency }) => format!("concurrency {concurrency}"),
+            Some(Load::Open { rate_per_s, .. }) => format!("{rate_per_s} requests/s"),
+            Some(Load::Burst { requests }) => format!("burst of {requests}"),
+            None => String::new(),
+        };
+        if stage.trials > 1 {
+            format!("{load}, trial {} of {}", id.trial + 1, stage.trials)
+        } else {
+            load
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! One file for each verb.
+
+pub(crate) mod completions;
+pub(crate) mod export;
+pub(crate) mod list;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod serving;
