@@ -13,6 +13,7 @@ pub mod request_body;
 pub mod socket;
 pub mod target;
 pub mod tls;
+pub mod tokenize;
 pub mod trial;
 
 pub use reactor::{Batch, Requests, Sink};

@@ -67,6 +67,10 @@ impl Trouble {
             ErrorKind::Tls if why == PLAIN_HTTP => {
                 format!("the server speaks plain HTTP on this port: use {}", other_scheme(endpoint))
             }
+            _ if matches!(status, Some(401 | 403)) => format!(
+                "{}; put the right key into an environment variable and name that with --api-key-env NAME",
+                target.masked(&why)
+            ),
             _ => target.masked(&why),
         };
         let url = target.masked(&shown_url(endpoint, path));
