@@ -84,3 +84,48 @@ fn usage_in_each(bencher: Bencher<'_, '_>) {
 fn escaped(bencher: Bencher<'_, '_>) {
     decode(bencher, true, &reads(1, |_| chat("\\n", "")));
 }
+
+/// The members that a chunk is read for, as a type.
+#[derive(serde::Deserialize)]
+struct Typed<'a> {
+    id: &'a str,
+    #[serde(borrow)]
+    choices: Vec<TypedChoice<'a>>,
+    usage: Option<TypedUsage>,
+}
+
+#[derive(serde::Deserialize)]
+struct TypedChoice<'a> {
+    #[serde(borrow)]
+    delta: TypedDelta<'a>,
+    finish_reason: Option<&'a str>,
+}
+
+#[derive(serde::Deserialize)]
+struct TypedDelta<'a> {
+    #[serde(borrow)]
+    content: Option<std::borrow::Cow<'a, str>>,
+    reasoning_content: Option<&'a str>,
+}
+
+#[derive(serde::Deserialize)]
+struct TypedUsage {
+    completion_tokens: u32,
+}
+
+/// Reference: the JSON of the same events alone, by serde_json into a type.
+#[divan::bench]
+fn reference_serde_json(bencher: Bencher<'_, '_>) {
+    let documents: Vec<String> = (0..EVENTS).map(|n| chat(TOKENS[n % 8], "")).collect();
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        let mut tokens = 0;
+        for document in &documents {
+            let chunk: Typed<'_> = serde_json::from_slice(document.as_bytes()).expect("a chunk");
+            let choice = &chunk.choices[0];
+            let text = choice.delta.content.as_deref().or(choice.delta.reasoning_content);
+            tokens += usize::from(text.is_some_and(|text| !text.is_empty()));
+            black_box((chunk.id, choice.finish_reason, chunk.usage.map(|u| u.completion_tokens)));
+        }
+        assert_eq!(tokens, EVENTS);
+    });
+}

@@ -48,7 +48,7 @@ pub struct KeptStream {
 
 /// The steps of sealing a stream, in order. A crash after any of them leaves a readable run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+enum Step {
     /// The Parquet file is being written under its temporary name.
     Write,
     /// It is forced to the disk.
@@ -63,7 +63,11 @@ pub(crate) enum Step {
 
 /// Converts a stream, or keeps it and says why in the report.
 pub(crate) fn stream(path: &Path, report: &mut SealReport) {
-    match convert(path, &mut |_| Ok(())) {
+    seal_with(path, report, &mut |_| Ok(()));
+}
+
+fn seal_with(path: &Path, report: &mut SealReport, before: &mut dyn FnMut(Step) -> io::Result<()>) {
+    match convert(path, before) {
         Ok(parquet) => report.sealed.push(parquet),
         Err(why) => {
             let _ = fs::remove_file(temporary(&path.with_extension(Form::Parquet.ending())));
@@ -74,10 +78,7 @@ pub(crate) fn stream(path: &Path, report: &mut SealReport) {
 
 /// Converts a stream and removes it. `before` is asked before each step; its error ends the
 /// conversion there, as a failure of that step would.
-pub(crate) fn convert(
-    path: &Path,
-    before: &mut dyn FnMut(Step) -> io::Result<()>,
-) -> io::Result<PathBuf> {
+fn convert(path: &Path, before: &mut dyn FnMut(Step) -> io::Result<()>) -> io::Result<PathBuf> {
     let parquet = path.with_extension(Form::Parquet.ending());
     let tmp = temporary(&parquet);
     before(Step::Write)?;
@@ -167,5 +168,123 @@ pub(crate) fn plain_error(error: ParquetError) -> io::Error {
             Err(other) => io::Error::other(other),
         },
         other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+
+    use loadline_schema::record::{Start, TrialId};
+
+    use super::*;
+    use crate::blocks::TableFile;
+    use crate::naming::FileName;
+    use crate::start_table;
+    use crate::stream::TableStream;
+    use crate::table::{Facts, Kind};
+
+    const STEPS: [Step; 5] =
+        [Step::Write, Step::Sync, Step::Rename, Step::SyncFolder, Step::Unlink];
+
+    fn name() -> FileName {
+        FileName { part: 0, stage: "a".into(), host: "h".into(), kind: Kind::Start }
+    }
+
+    /// A stream of 30 rows in three batches.
+    fn stream_in(dir: &Path) -> (PathBuf, Vec<Start>) {
+        let facts = Facts {
+            kind: Kind::Start,
+            stage_index: 0,
+            stage: "a".into(),
+            host: "h".into(),
+            part: 0,
+        };
+        let path = dir.join(name().with(Form::Stream));
+        let mut stream = TableStream::create(&path, facts.schema(start_table::fields())).unwrap();
+        let trial = TrialId { stage: 0, point: 0, trial: 0, part: 0 };
+        let start = |op| Start { op, trial, intended_ns: op * 7, started_ns: op * 9 };
+        let rows: Vec<Start> = (0..30).map(start).collect();
+        for rows in rows.chunks(10) {
+            let batch = start_table::batch(stream.schema(), rows).unwrap();
+            stream.append(&batch).unwrap();
+        }
+        (path, rows)
+    }
+
+    /// Rows of whatever form a reader would choose.
+    fn read(dir: &Path) -> (Form, Vec<Start>) {
+        let form = [Form::Parquet, Form::Stream]
+            .into_iter()
+            .find(|form| dir.join(name().with(*form)).exists())
+            .unwrap();
+        let table = TableFile::open(dir, name(), form).unwrap();
+        let batches = table.batches(None).unwrap();
+        (
+            form,
+            batches.flat_map(|batch| start_table::rows(&batch.unwrap(), None).unwrap()).collect(),
+        )
+    }
+
+    #[test]
+    fn a_crash_before_any_step_loses_nothing() {
+        for crash in STEPS {
+            let dir = tempfile::tempdir().unwrap();
+            let (path, rows) = stream_in(dir.path());
+            // The process ends here: no error handling runs, the files stay as they are.
+            let crashed = catch_unwind(AssertUnwindSafe(|| {
+                convert(&path, &mut |step| {
+                    assert_ne!(step, crash, "crash");
+                    Ok(())
+                })
+            }));
+            crashed.unwrap_err();
+            let renamed = matches!(crash, Step::SyncFolder | Step::Unlink);
+            let form = if renamed { Form::Parquet } else { Form::Stream };
+            assert_eq!(read(dir.path()), (form, rows.clone()), "{crash:?}");
+            // Sealing again after the crash gives the same.
+            convert(&path, &mut |_| Ok(())).unwrap();
+            assert_eq!(read(dir.path()), (Form::Parquet, rows), "{crash:?}");
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_keeps_a_readable_form_and_no_temporary_file() {
+        for fails in STEPS {
+            let dir = tempfile::tempdir().unwrap();
+            let (path, rows) = stream_in(dir.path());
+            let mut report = SealReport::default();
+            seal_with(&path, &mut report, &mut |step| {
+                if step == fails { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            });
+            assert_eq!((report.sealed.len(), report.kept.len()), (0, 1), "{fails:?}");
+            assert_eq!(report.kept[0].path, path);
+            assert_eq!(read(dir.path()).1, rows, "{fails:?}");
+            assert!(!temporary(&path.with_extension("parquet")).exists(), "{fails:?}");
+        }
+    }
+
+    #[test]
+    fn a_torn_stream_is_not_converted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, _) = stream_in(dir.path());
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let mut report = SealReport::default();
+        stream(&path, &mut report);
+        assert!(report.kept[0].why.to_string().contains("torn bytes"), "{:?}", report.kept);
+        let (form, rows) = read(dir.path());
+        assert_eq!((form, rows.len()), (Form::Stream, 20));
+    }
+
+    #[test]
+    fn every_integer_column_is_packed_and_no_number_has_a_dictionary() {
+        let schema = Arc::new(Schema::new(crate::chunk_table::fields()));
+        let properties = properties(&schema);
+        let gaps = ColumnPath::from(vec!["gaps_100ns".into(), "list".into(), "item".into()]);
+        assert_eq!(properties.encoding(&gaps), Some(Encoding::DELTA_BINARY_PACKED));
+        assert!(!properties.dictionary_enabled(&gaps));
     }
 }

@@ -1,5 +1,11 @@
 //! What is written is what is read: rows through streams and Parquet, events, plan, manifest.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::needless_for_each,
+    reason = "tests: a failed step fails the test"
+)]
+
 mod rows;
 
 use std::fs;

@@ -1,5 +1,11 @@
 //! Torn, damaged and foreign files: whole batches are read, what is lost is said, nothing panics.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::needless_for_each,
+    reason = "tests: a failed step fails the test"
+)]
+
 mod rows;
 
 use std::fs;

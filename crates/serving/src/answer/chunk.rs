@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::facts::{ChunkFacts, Usage};
-use super::json::{BadJson, Json, Parsed};
+use super::json::{Json, Parsed};
 use super::template::TextPlace;
 
 /// What one chunk (or one whole answer in a single document) holds. Raw values are the bytes as they
@@ -33,22 +33,22 @@ pub(crate) struct Chunk<'de> {
 }
 
 impl<'de> Chunk<'de> {
-    /// Parses a document. `wants_names`: whether id and model are asked for.
+    /// Reads a document into this empty chunk (which is large enough that moving it would cost).
+    /// `wants_names`: whether id and model are asked for.
     ///
     /// # Errors
     /// When the document is not a JSON object.
-    pub(crate) fn parse(document: &'de [u8], wants_names: bool) -> Result<Self, BadJson> {
-        let mut chunk = Self::default();
+    pub(crate) fn read(&mut self, document: &'de [u8], wants_names: bool) -> Parsed {
         let mut json = Json::new(document);
         json.object()?;
-        json.members(|json, name| chunk.member(json, name, wants_names))?;
+        json.members(|json, name| self.member(json, name, wants_names))?;
         json.end()?;
-        if chunk.is_error_object && chunk.error.is_none() {
-            chunk.error = chunk.message.or(Some(b"{}"));
+        if self.is_error_object && self.error.is_none() {
+            self.error = self.message.or(Some(b"{}"));
         }
         let counted = |usage: Option<Usage>| usage.and_then(|usage| usage.completion_tokens);
-        chunk.facts.completion_tokens = counted(chunk.usage).or(counted(chunk.timings));
-        Ok(chunk)
+        self.facts.completion_tokens = counted(self.usage).or(counted(self.timings));
+        Ok(())
     }
 
     fn member(&mut self, json: &mut Json<'de>, name: &[u8], wants_names: bool) -> Parsed {

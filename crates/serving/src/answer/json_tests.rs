@@ -173,8 +173,9 @@ proptest! {
     #[test]
     fn the_first_special_byte_is_found(mut bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
         let slow = |bytes: &[u8]| {
-            bytes.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-                .unwrap_or(bytes.len())
+            let ends = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+            let at = bytes.iter().position(ends).unwrap_or(bytes.len());
+            (at, bytes.get(at) == Some(&b'"'))
         };
         prop_assert_eq!(plain_length(&bytes), slow(&bytes));
         for byte in &mut bytes {

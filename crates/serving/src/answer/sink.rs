@@ -57,8 +57,8 @@ impl Sink<'_> {
     ) -> Result<(), Failure> {
         let document = document.trim_ascii();
         let wants_names = self.facts.id.is_empty() || self.facts.model.is_empty();
-        let chunk = Chunk::parse(document, wants_names);
-        let chunk = chunk.map_err(|error| bad_json(&error, document))?;
+        let mut chunk = Chunk::default();
+        chunk.read(document, wants_names).map_err(|error| bad_json(&error, document))?;
         self.understood(&chunk, document, raw, on)
     }
 

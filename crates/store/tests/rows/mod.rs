@@ -12,10 +12,10 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 /// 2026-11-24T10:15:00Z.
-pub const ORIGIN_UNIX_NS: u64 = 1_795_515_300_000_000_000;
+pub(crate) const ORIGIN_UNIX_NS: u64 = 1_795_515_300_000_000_000;
 
 /// A plan with stages of these names.
-pub fn plan(stages: &[&str]) -> Plan {
+pub(crate) fn plan(stages: &[&str]) -> Plan {
     let stage = |name: &&str| {
         serde_json::json!({
             "kind": "serving", "name": name, "endpoints": ["http://user:SECRET@localhost:8000"],
@@ -39,7 +39,7 @@ pub fn plan(stages: &[&str]) -> Plan {
 }
 
 /// What a writer is told at its start.
-pub fn start() -> RunStart {
+pub(crate) fn start() -> RunStart {
     RunStart {
         tool_version: "0.1.0".to_owned(),
         unix_ns: ORIGIN_UNIX_NS,
@@ -49,12 +49,12 @@ pub fn start() -> RunStart {
 }
 
 /// A new run with these stages.
-pub fn create(out_dir: &Path, stages: &[&str]) -> RunWriter {
+pub(crate) fn create(out_dir: &Path, stages: &[&str]) -> RunWriter {
     RunWriter::create(out_dir, "test", None, &plan(stages), &start()).expect("a run is created")
 }
 
 /// All requests of a run, in order.
-pub fn requests(run: &RunReader) -> Vec<RequestRow> {
+pub(crate) fn requests(run: &RunReader) -> Vec<RequestRow> {
     let mut rows = Vec::new();
     run.each_request(None, true, |_, row| {
         rows.push(row);
@@ -65,7 +65,7 @@ pub fn requests(run: &RunReader) -> Vec<RequestRow> {
 }
 
 /// A request row of a trial with this many gaps.
-pub fn row(op: u64, trial: TrialId, gaps: usize) -> RequestRow {
+pub(crate) fn row(op: u64, trial: TrialId, gaps: usize) -> RequestRow {
     let at = 1_000_000 * (op + 1);
     let record = RequestRecord {
         op,
@@ -116,10 +116,10 @@ pub fn row(op: u64, trial: TrialId, gaps: usize) -> RequestRow {
 }
 
 /// The first trial of the first stage.
-pub const TRIAL: TrialId = TrialId { stage: 0, point: 0, trial: 0, part: 0 };
+pub(crate) const TRIAL: TrialId = TrialId { stage: 0, point: 0, trial: 0, part: 0 };
 
 /// The start that belongs to a row.
-pub fn start_of(row: &RequestRow) -> Start {
+pub(crate) fn start_of(row: &RequestRow) -> Start {
     let RequestRecord { op, trial, intended_ns, .. } = row.record;
     Start { op, trial, intended_ns, started_ns: intended_ns + 5_000 }
 }
@@ -178,7 +178,7 @@ fn any_chunks() -> impl Strategy<Value = Option<ChunkTimes>> {
 }
 
 /// Rows of a run with so many stages: any values, operation numbers unique in the whole run.
-pub fn any_rows(stages: u16) -> impl Strategy<Value = Vec<RequestRow>> {
+pub(crate) fn any_rows(stages: u16) -> impl Strategy<Value = Vec<RequestRow>> {
     vec((any_record(stages), any_chunks()), 0..40).prop_map(|rows| {
         let unique = |(index, (mut record, chunks)): (usize, (RequestRecord, _))| {
             record.op = record.op << 8 | index as u64;
