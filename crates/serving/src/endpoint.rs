@@ -265,7 +265,7 @@ mod tests {
             ("ftp://h", "only http://"),
             ("http://", "is not the address"),
             ("http://h:99999", "port"),
-            ("http://h:x", "expected something like"),
+            ("http://h:x", "the port is not a number"),
             ("unix:", "path of a socket"),
             ("", "is not the address"),
         ] {
