@@ -208,10 +208,11 @@ fn an_event_cut_at_the_end_of_the_body_is_dropped_and_a_whole_one_counts() {
 
 #[test]
 fn what_follows_done_is_ignored() {
-    let decoded =
-        decode(&stream(&["data: [DONE]", "data: {\"error\":1}", "data: x", "data: [DONE]"]));
+    let event = r#"data: {"choices":[{"text":"a"}]}"#;
+    let after = ["data: {\"error\":1}", "data: x", "data: [DONE]", event];
+    let decoded = decode(&stream(&[&["data: {}", event, "data: [DONE]"][..], &after].concat()));
     assert_eq!(decoded.result, Ok(0));
-    assert_eq!(decoded.events, [Event::Head, Event::DoneMarker]);
+    assert_eq!((decoded.events.len(), decoded.facts.events), (4, 2));
 }
 
 #[test]
@@ -289,14 +290,20 @@ fn texts_that_look_like_json_do_not_fool_the_fast_path() {
 
 #[test]
 fn a_repeated_event_does_not_hide_a_change_of_state() {
-    // The second chunk changes the count back; a remembered first one must not skip the third.
+    // Were the first of three remembered, the third would change nothing. (The very first event of
+    // a stream is never remembered.)
+    let last = |events: [&str; 3]| {
+        let [first, between, again] = events;
+        decode(&json_stream(&["{}", first, between, again])).facts
+    };
     let one = r#"{"choices":[{"text":"a"}],"usage":{"completion_tokens":1}}"#;
     let two = r#"{"choices":[{"text":""}],"usage":{"completion_tokens":2}}"#;
-    assert_eq!(decode(&json_stream(&[one, two, one])).facts.completion_tokens(), Some(1));
+    assert_eq!(last([one, two, one]).completion_tokens(), Some(1));
     let stop = r#"{"choices":[{"text":"a","finish_reason":"stop"}]}"#;
-    let length = r#"{"choices":[{"text":"a","finish_reason":"length"}]}"#;
-    let decoded = decode(&json_stream(&[stop, length, stop]));
-    assert_eq!(decoded.facts.finish_reason, Some(FinishReason::Stop));
+    let length = r#"{"choices":[{"text":"","finish_reason":"length"}]}"#;
+    assert_eq!(last([stop, length, stop]).finish_reason, Some(FinishReason::Stop));
+    let both = r#"{"choices":[{"text":"a"},{"index":1,"text":"b"}]}"#;
+    assert_eq!(last([both, both, both]).text, "aaa");
 }
 
 #[test]

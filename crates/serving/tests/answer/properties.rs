@@ -56,24 +56,56 @@ fn document() -> impl Strategy<Value = String> {
     ]
 }
 
+/// How an event stands in the stream.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    Line,
+    Typed,
+    Commented,
+    SeveralLines,
+    Ping,
+    NoData,
+    Empty,
+    Done,
+}
+
 /// The bytes of one event, its empty line included.
-fn event() -> impl Strategy<Value = Vec<u8>> {
-    let end = prop_oneof![4 => Just("\n"), 2 => Just("\r\n"), 1 => Just("\r")];
-    let lines = prop_oneof![
-        20 => document().prop_map(|json| vec![format!("data: {json}")]),
-        2 => document().prop_map(|json| vec!["event: message".to_owned(), format!("data:{json}")]),
-        1 => document().prop_map(|json| vec![format!("data: {json}"), ": comment".to_owned()]),
-        1 => document().prop_map(|json| json.split_inclusive(',').map(|part| format!("data: {part}")).collect()),
-        1 => Just(vec![": ping".to_owned()]),
-        1 => Just(vec!["data:".to_owned()]),
-        1 => Just(Vec::new()),
+fn event_bytes(document: &str, shape: Shape, end: &str) -> Vec<u8> {
+    let lines: Vec<String> = match shape {
+        Shape::Line => vec![format!("data: {document}")],
+        Shape::Typed => vec!["event: message".to_owned(), format!("data:{document}")],
+        Shape::Commented => vec![format!("data: {document}"), ": comment".to_owned()],
+        Shape::SeveralLines => {
+            document.split_inclusive(',').map(|part| format!("data: {part}")).collect()
+        }
+        Shape::Ping => vec![": ping".to_owned()],
+        Shape::NoData => vec!["data:".to_owned()],
+        Shape::Empty => Vec::new(),
+        Shape::Done => vec!["data: [DONE]".to_owned()],
+    };
+    lines.iter().flat_map(|line| [line, end].concat().into_bytes()).chain(end.bytes()).collect()
+}
+
+/// Events made from few documents, so that they come again after others.
+fn events() -> impl Strategy<Value = Vec<u8>> {
+    let shape = prop_oneof![
+        40 => Just(Shape::Line),
+        4 => Just(Shape::Typed),
+        2 => Just(Shape::Commented),
+        2 => Just(Shape::SeveralLines),
+        2 => Just(Shape::Ping),
+        2 => Just(Shape::NoData),
+        2 => Just(Shape::Empty),
+        1 => Just(Shape::Done),
     ];
-    (lines, end).prop_map(|(lines, end)| {
-        lines
-            .iter()
-            .flat_map(|line| [line.as_bytes(), end.as_bytes()].concat())
-            .chain(end.bytes())
-            .collect()
+    let end = prop_oneof![8 => Just("\n"), 2 => Just("\r\n"), 1 => Just("\r")];
+    let documents = proptest::collection::vec(document(), 1..4);
+    let order = proptest::collection::vec((any::<Index>(), shape, end), 0..24);
+    (documents, order).prop_map(|(documents, order)| {
+        let event = |(which, shape, end): &(Index, Shape, &str)| {
+            event_bytes(&documents[which.index(documents.len())], *shape, end)
+        };
+        order.iter().flat_map(event).collect()
     })
 }
 
@@ -90,18 +122,16 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ];
     let wrong = proptest::option::weighted(0.1, (any::<Index>(), any::<u8>()));
     let mark = proptest::bool::weighted(0.1);
-    (proptest::collection::vec(event(), 0..24), end, wrong, mark).prop_map(
-        |(events, end, wrong, mark)| {
-            let mut body = if mark { b"\xef\xbb\xbf".to_vec() } else { Vec::new() };
-            body.extend(events.concat());
-            body.extend_from_slice(end.as_bytes());
-            if let Some((at, byte)) = wrong.filter(|_| !body.is_empty()) {
-                let at = at.index(body.len());
-                body[at] = byte;
-            }
-            body
-        },
-    )
+    (events(), end, wrong, mark).prop_map(|(events, end, wrong, mark)| {
+        let mut body = if mark { b"\xef\xbb\xbf".to_vec() } else { Vec::new() };
+        body.extend(events);
+        body.extend_from_slice(end.as_bytes());
+        if let Some((at, byte)) = wrong.filter(|_| !body.is_empty()) {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        body
+    })
 }
 
 #[derive(Debug, Clone)]

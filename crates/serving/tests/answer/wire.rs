@@ -1,6 +1,8 @@
 //! What the tests share: bytes of answers as they come over the wire, and decoding them in pieces.
 
-use loadline_serving::answer::{Answer, ChunkFacts, Event, Expect, Facts, Failure, Head, Progress};
+use loadline_serving::answer::{
+    Answer, ChunkFacts, Event, Expect, Facts, Failure, Framing, Head, Progress,
+};
 
 /// An expected stream whose text is kept.
 pub(crate) const STREAM: Expect = Expect { stream: true, keep_text: true };
@@ -46,7 +48,9 @@ pub(crate) fn decode_with<'a>(
     {
         progress = answer.feed(piece, &mut on);
     }
-    let unread: usize = pieces.map(<[u8]>::len).sum();
+    // A body without framing may end at [DONE]; what follows belongs to it still.
+    let framed = answer.head().is_none_or(|head| head.framing != Framing::UntilClose);
+    let unread = if framed { pieces.map(<[u8]>::len).sum() } else { 0 };
     let result = match progress {
         Ok(Progress::NeedMore) => answer.end_of_file(&mut on),
         other => other,
