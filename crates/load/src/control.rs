@@ -10,10 +10,10 @@ use crate::open::Share;
 use crate::shared::Shared;
 use crate::trial::TrialLoad;
 
-/// Longest time that [`Control::next`] asks to wait where other reactors can change what is due
-/// (they end the warm-up, the trial, or stop it), ns. A stop from outside is seen at the next call,
-/// so that a caller that sleeps longer should be woken for it.
-pub const POLL_NS: u64 = 10_000_000;
+/// A reactor calls [`Control::next`] at least this often, ns: the end of the warm-up, the end of the
+/// trial and a stop reach it from others only there. No operation depends on it: only how soon a
+/// trial that is over is left does.
+pub const POLL_NS: u64 = 50_000_000;
 
 /// An operation that is due. Handed out by [`Control::next`] and given back to [`Control::ended`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +44,11 @@ pub enum Step {
     /// This operation was due and is not sent: `InFlightLimit` or `TrialEnded`. Record it as
     /// dropped, then ask again; it is not given back to [`Control::ended`].
     Drop(Op, ErrorKind),
-    /// Nothing to do before this clock value, or before an operation ends.
+    /// Nothing to do before this clock value, or before an operation ends; ask again within
+    /// [`POLL_NS`] in any case.
     WaitUntil(u64),
-    /// Nothing to do until an operation of this reactor ends or the trial is stopped from outside.
+    /// Nothing to do until an operation of this reactor ends; ask again within [`POLL_NS`] in any
+    /// case.
     WaitForEnd,
     /// The trial is over for this reactor. What it still has in flight (drain phase, warm-up of a
     /// trial by count; anything when the trial ended early) is to be cancelled.

@@ -11,7 +11,7 @@
 //!         Start(op)       => send it                       (phase: shared.phase_of(op), at its end)
 //!         Drop(op, why)   => record it as dropped
 //!         WaitUntil(t)    => poll the sockets until t, or until something ends
-//!         WaitForEnd      => poll the sockets until something ends (or somebody stops the trial)
+//!         WaitForEnd      => poll the sockets until something ends      (both: POLL_NS at most)
 //!         Done            => cancel what is still in flight, and leave
 //!     }
 //!     for each operation that is over: control.ended(op, when, ok)

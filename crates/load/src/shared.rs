@@ -11,7 +11,7 @@ use loadline_schema::event::EndedEarly;
 use loadline_schema::outcome::Phase;
 use loadline_schema::plan::{Extent, Load, Warmup};
 
-use crate::control::{Op, POLL_NS, Step};
+use crate::control::{Op, Step};
 use crate::open;
 use crate::trial::TrialLoad;
 
@@ -450,8 +450,7 @@ impl Shared {
     /// How long a reactor with nothing to do now waits for its next operation.
     pub(crate) fn wait(&self, now: u64, next_due: Option<u64>) -> Step {
         let window_end = self.window_end_ns().filter(|end| *end > now);
-        let others = (self.reactors > 1).then_some(now.saturating_add(POLL_NS));
-        let until = [next_due, window_end, others].into_iter().flatten().min();
+        let until = [next_due, window_end].into_iter().flatten().min();
         until.map_or(Step::WaitForEnd, Step::WaitUntil)
     }
 }

@@ -252,6 +252,43 @@ fn a_stop_drops_what_was_due_and_not_more() {
 }
 
 #[test]
+fn a_stop_drops_the_slot_that_was_due() {
+    for extent in [Extent::Requests { requests: 9 }, Extent::Duration { duration_ns: MS }] {
+        let (mut control, shared) = alone(&trial(closed(2), extent, NONE));
+        let op = start(control.next(100 * MS));
+        let _ = start(control.next(100 * MS));
+        control.ended(op, 110 * MS, true);
+        shared.stop(EndedEarly::Interrupted);
+        let Step::Drop(op, ErrorKind::TrialEnded) = control.next(111 * MS) else {
+            panic!("lost or started")
+        };
+        assert_eq!((op.id, op.intended_ns), (2, 110 * MS));
+        assert_eq!(control.next(111 * MS), Step::Done);
+    }
+}
+
+#[test]
+fn what_was_recorded_as_warm_up_stays_outside_the_window() {
+    // The first reactor's answer ends the warm-up at 110 ms, but it is seen only after the second
+    // has recorded an operation of 111 ms.
+    let warmup = Warmup::Steady { least_ns: 0, answers_per_slot: 1 };
+    let load = trial(closed(2), Extent::Duration { duration_ns: 50 * MS }, warmup);
+    let shared = Shared::new(&load, 2);
+    let mut late = Control::new(&load, Arc::clone(&shared), 0, 2);
+    let mut quick = Control::new(&load, Arc::clone(&shared), 1, 2);
+    let first = start(late.next(100 * MS));
+    let op = start(quick.next(100 * MS));
+    quick.ended(op, 111 * MS, true);
+    let op = start(quick.next(111 * MS));
+    quick.ended(op, 112 * MS, true);
+    assert_eq!((op.intended_ns, shared.phase_of(op)), (111 * MS, Phase::WarmUp));
+    late.ended(first, 110 * MS, true);
+    let from = 111 * MS + 1;
+    assert_eq!(shared.window(), Some((from, Some(from + 50 * MS))));
+    assert_eq!(shared.phase_of(op), Phase::WarmUp);
+}
+
+#[test]
 fn a_stop_after_the_end_changes_nothing() {
     let load = trial(closed(1), Extent::Requests { requests: 1 }, NONE);
     let run = sim::run(&load, &World::calm(1, 1, (MS, MS)));

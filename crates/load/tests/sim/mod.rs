@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use loadline_load::{Control, Op, Shared, Step, TrialLoad};
+use loadline_load::{Control, Op, POLL_NS, Shared, Step, TrialLoad};
 use loadline_schema::event::EndedEarly;
 use loadline_schema::outcome::{ErrorKind, Phase};
 use rand::{RngExt, SeedableRng};
@@ -172,22 +172,23 @@ impl Simulation<'_> {
             reactor.control.ended(op, when, ok);
             self.note(op, handed_ns, Fate::Ended(when));
         }
+        let nap = now + POLL_NS;
         let until = loop {
             match reactor.control.next(now) {
                 Step::Start(op) => self.send(reactor, op, now),
                 Step::Drop(op, why) => self.note(op, now, Fate::Dropped(why)),
                 Step::WaitUntil(until) => {
                     assert!(until > now, "a wait that is over");
-                    break Some(until);
+                    break until.min(nap);
                 }
-                Step::WaitForEnd => break None,
+                Step::WaitForEnd => break nap,
                 Step::Done => return self.leave(reactor, now),
             }
         };
         let next_end = reactor.ends.peek().map(|Reverse((end, _))| *end);
-        let wanted = until.into_iter().chain(next_end).min();
+        let wanted = next_end.map_or(until, |end| end.min(until));
         let late = self.random.random_range(0..=self.world.late_ns);
-        reactor.wake_ns = wanted.map(|at| at + late);
+        reactor.wake_ns = Some(wanted + late);
     }
 
     fn send(&mut self, reactor: &mut Reactor, op: Op, now: u64) {
