@@ -18,10 +18,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rows::{ORIGIN_UNIX_NS, TRIAL, create, requests, row, start_of};
 
-const BATCHES: u64 = 4;
-const BATCH_ROWS: u64 = 3;
+const BATCHES: u64 = 3;
+const BATCH_ROWS: u64 = 2;
 
-/// A run of four batches, not closed; its rows and the lengths of a stream after each batch.
+/// A run of three batches, not closed; its rows and the lengths of a stream after each batch.
 fn small_run(out: &Path, kind: &str) -> (PathBuf, Vec<RequestRow>, Vec<u64>) {
     let mut writer = create(out, &["a"]);
     let (mut rows, mut ends) = (Vec::new(), Vec::new());
@@ -53,8 +53,9 @@ fn cut_requests_are_read_up_to_the_last_whole_batch() {
     let (dir, rows, ends) = small_run(out.path(), "request");
     let path = stream(&dir, "request");
     let whole = fs::read(&path).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
     for len in (0..=whole.len()).rev() {
-        fs::write(&path, &whole[..len]).unwrap();
+        file.set_len(len as u64).unwrap();
         let batches = ends.iter().filter(|end| **end <= len as u64).count();
         let run = RunReader::open(&dir).unwrap();
         assert_eq!(requests(&run), rows[..batches * BATCH_ROWS as usize], "at {len}");
@@ -140,7 +141,7 @@ fn no_damaged_byte_brings_the_reader_down() {
             }
             let path = stream(&dir, kind);
             let whole = fs::read(&path).unwrap();
-            for _ in 0..1500 {
+            for _ in 0..600 {
                 let mut bytes = whole.clone();
                 let at = random.random_range(0..bytes.len());
                 bytes[at] = random.random();
