@@ -38,7 +38,6 @@ fn child_row(op: u64) -> RequestRow {
 /// Not a test by itself: the process that the tests below kill. Says on stdout how many starts and
 /// requests are stored, after each append.
 #[test]
-#[ignore = "started by the kill tests"]
 fn child_writes_until_killed() {
     let Some(out) = std::env::var_os(OUT) else { return };
     let mut writer = create(Path::new(&out), &["a"]);
@@ -72,7 +71,7 @@ struct Said {
 fn child(out: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["child_writes_until_killed", "--exact", "--ignored", "--nocapture"])
+        .args(["child_writes_until_killed", "--exact", "--nocapture"])
         .env(OUT, out)
         .stdout(Stdio::piped());
     command
