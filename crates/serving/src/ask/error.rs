@@ -111,7 +111,8 @@ const PLAIN_HTTP: &str = "plain HTTP";
 /// Why a handshake failed. `first` are the first bytes that the server sent.
 pub(super) fn handshake_trouble(error: &io::Error, first: &[u8]) -> Trouble {
     if error.kind() == io::ErrorKind::TimedOut {
-        let why = "no TLS handshake within the time limit; does the server speak TLS on this port?";
+        let why = "the server left the TLS greeting unanswered; if it speaks plain HTTP on this port, \
+                   use http://";
         return Trouble::new(ErrorKind::ConnectTimeout, why.to_owned());
     }
     if first.starts_with(b"HTTP/") {

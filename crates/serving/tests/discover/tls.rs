@@ -63,4 +63,12 @@ fn the_wrong_scheme_is_recognised_both_ways() {
     let error = get(&url, None, true).expect_err("closed in the handshake");
     assert!(error.why.contains("closed the connection in the TLS handshake"), "{error}");
     assert!(error.why.contains("use http://"), "{error}");
+
+    // Some servers wait for the end of a head that will never come.
+    let waiting = FaultServer::start(vec![Action::WaitForClientClose]);
+    let settings = TargetSettings { insecure: true, ..TargetSettings::default() };
+    let target = with_settings(&format!("https://{}", waiting.addr()), settings);
+    let error = ask(&target, 0, "GET", "/", None, SECOND_NS / 20).expect_err("no handshake");
+    assert_eq!(error.kind, ErrorKind::ConnectTimeout);
+    assert!(error.why.contains("unanswered") && error.why.contains("use http://"), "{error}");
 }
