@@ -51,6 +51,7 @@ impl<'a> Prepared<'a> {
         let dataset = match &stage.prompt {
             Prompt::File { path } => Some(
                 Dataset::read(Path::new(path))
+                    .and_then(|dataset| dataset.check(stage.api).map(|()| dataset))
                     .map_err(|error| RunError::Prompts(error.to_string()))?,
             ),
             Prompt::Synthetic { .. } => None,
