@@ -42,7 +42,7 @@ pub(crate) struct Connection {
     pub usable_until_ns: u64,
     pub answer: Answer,
     pub exchange: Option<Box<Exchange>>,
-    /// Last time a read took everything that was there, ns.
+    /// A time after which nothing had come when a read took everything that was there, ns.
     emptied_ns: Option<u64>,
     /// Number of the last poll that listed this socket.
     pub listed_poll: u64,
@@ -50,7 +50,7 @@ pub(crate) struct Connection {
     clean_steps: u32,
 }
 
-/// A poll whose list was not full: every socket that it did not list was empty then.
+/// A poll whose list was not full: every socket that it did not list was empty at this time.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ClearPoll {
     pub number: u64,
@@ -194,9 +194,12 @@ impl Connection {
         let expected = self.socket.has_stamps() && bytes > 0;
         let arrival = mapper.arrival(stamp_ns, expected, self.clean_steps);
         if bytes < buffer.len() {
-            self.emptied_ns = Some(arrival.read_ns);
+            // The stamp and not the time after the read, as with polls: the thread may have lost
+            // its core in between.
+            self.emptied_ns = Some(arrival.at_ns);
             self.clean_steps = mapper.steps();
         }
+        let empty_ns = empty_ns.map(|empty| empty.min(arrival.at_ns));
         Ok(Received { bytes, arrival, empty_ns })
     }
 

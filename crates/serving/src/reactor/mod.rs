@@ -11,6 +11,7 @@ mod figures;
 mod finish;
 mod prepare;
 mod receive;
+mod run_delay;
 mod start;
 
 use std::mem;
@@ -101,6 +102,7 @@ pub(crate) struct Reactor<'a> {
     listed: Vec<epoll::Event>,
     polls: u64,
     clear: ClearPoll,
+    run_delay: run_delay::RunDelay,
     mapper: StampMapper,
     stamp: crate::socket::StampBuffer,
     buffer: Vec<u8>,
@@ -149,6 +151,7 @@ impl<'a> Reactor<'a> {
             listed: Vec::with_capacity(POLL_LIST),
             polls: 0,
             clear: ClearPoll::default(),
+            run_delay: run_delay::RunDelay::of_this_thread(),
             mapper: StampMapper::new(clock),
             stamp: crate::socket::StampBuffer::default(),
             buffer: vec![0; READ_BYTES],
@@ -219,24 +222,35 @@ impl<'a> Reactor<'a> {
         let spin_from = self.next_due_ns.saturating_sub(SPIN_NS);
         let spinning = now >= spin_from && now < self.next_due_ns;
         let wait_ns = wake.min(spin_from).saturating_sub(now);
+        let begin = if self.run_delay.is_watching() { self.clock.now_ns() } else { now };
         let listed = self.wait(wait_ns);
         let polled = self.clock.now_ns();
-        if listed == 0 && spinning {
+        if listed == Some(0) && spinning {
             self.tally.spin_ns += polled - now;
         }
-        if listed < POLL_LIST {
-            let before = mem::replace(
-                &mut self.clear,
-                ClearPoll { number: self.polls, at_ns: polled, steps: self.mapper.steps() },
-            );
-            self.serve(control, &before, polled)
-        } else {
-            let before = self.clear;
-            self.serve(control, &before, polled)
-        }
+        let before = self.note_wait(listed, begin, polled);
+        self.serve(control, &before, polled)
     }
 
-    fn wait(&mut self, wait_ns: u64) -> usize {
+    /// Remembers what a wait says of the sockets, and returns when those that it listed were empty.
+    ///
+    /// The clock after a wait is no such time: what comes between the kernel's look at the sockets
+    /// and that reading, when the thread loses its core or is stopped, would count as not yet there.
+    fn note_wait(&mut self, listed: Option<usize>, begin: u64, polled: u64) -> ClearPoll {
+        let before = self.clear;
+        // A wait that a signal ended has looked at no socket.
+        let Some(listed) = listed else { return before };
+        let at_ns = self.run_delay.empty_until(begin, polled);
+        let this = ClearPoll { number: self.polls, at_ns, steps: self.mapper.steps() };
+        if listed < POLL_LIST {
+            self.clear = this;
+        }
+        // It slept, so that nothing was there when it began: that holds for what it lists, too.
+        if at_ns > begin { this } else { before }
+    }
+
+    /// Returns how many sockets are ready; `None` when a signal ended the wait.
+    fn wait(&mut self, wait_ns: u64) -> Option<usize> {
         let timeout = Timespec {
             tv_sec: (wait_ns / 1_000_000_000) as i64,
             tv_nsec: (wait_ns % 1_000_000_000) as i64,
@@ -244,9 +258,9 @@ impl<'a> Reactor<'a> {
         self.listed.clear();
         self.polls += 1;
         match epoll::wait(&self.epoll, spare_capacity(&mut self.listed), Some(&timeout)) {
-            Ok(count) => count,
+            Ok(count) => Some(count),
             // A signal: whatever it means is told through the shared state.
-            Err(Errno::INTR) => 0,
+            Err(Errno::INTR) => None,
             Err(error) => unreachable!("invariant: waiting on our own epoll cannot fail: {error}"),
         }
     }

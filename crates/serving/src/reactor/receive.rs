@@ -111,7 +111,9 @@ impl Reactor<'_> {
         } else {
             Ok(feed(connection, bytes, &arrival, read.empty_ns))
         };
-        end_read(connection, &arrival, read.empty_ns, &mut self.tally);
+        if end_read(connection, &arrival, read.empty_ns, &mut self.tally) {
+            self.run_delay.watch();
+        }
         self.act(control, index, fed, &arrival);
         arrival.read_ns
     }
@@ -186,15 +188,16 @@ fn feed_encrypted(
     }
 }
 
+/// Counts what a read held. Returns whether it held several tokens.
 fn end_read(
     connection: &mut Connection,
     arrival: &Arrival,
     empty_ns: Option<u64>,
     tally: &mut Tally,
-) {
-    if let Some(exchange) = &mut connection.exchange {
-        let (chunks, tokens) = exchange.end_read(arrival.at_ns, empty_ns);
-        tally.chunks += u64::from(chunks);
-        tally.tokens(tokens);
-    }
+) -> bool {
+    let Some(exchange) = &mut connection.exchange else { return false };
+    let (chunks, tokens) = exchange.end_read(arrival.at_ns, empty_ns);
+    tally.chunks += u64::from(chunks);
+    tally.tokens(tokens);
+    tokens > 1
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use loadline_clock::RunClock;
 use loadline_load::TrialLoad;
@@ -13,7 +14,7 @@ use loadline_serving::prompt::WordModel;
 use loadline_serving::request_body::{BodySettings, BodyWriter, PromptSource};
 use loadline_serving::target::{Target, TargetSettings};
 use loadline_serving::trial::{Parts, Stop, Trial, run_trial};
-use loadline_serving::{Batch, Sink};
+use loadline_serving::{Batch, Requests, Sink};
 use loadline_testkit::known_answer::{ClientRow, Errors, compare, nearest_rank};
 use loadline_testkit::{Law, TruthRecord, TruthThread};
 
@@ -45,6 +46,8 @@ pub(crate) struct Drive {
     pub(crate) output_tokens: u32,
     /// Stop the trial when so many operations have ended ok.
     pub(crate) stop_after_ok: Option<u64>,
+    /// Keeps the reactor from reading for this long before each fourth request.
+    pub(crate) held_up: Duration,
 }
 
 impl Drive {
@@ -58,6 +61,7 @@ impl Drive {
             stop_after_errors: 0.5,
             output_tokens: 20,
             stop_after_ok: None,
+            held_up: Duration::ZERO,
         }
     }
 
@@ -128,7 +132,7 @@ impl Drive {
         let writer = self.writer(Law::default().template_tokens);
         let stop = Stop::default();
         let parts = |_| Parts {
-            requests: Box::new(writer.clone()),
+            requests: Box::new(HeldUp { writer: writer.clone(), by: self.held_up }),
             sink: Box::new(Keep(Arc::clone(&kept))),
         };
         let end = run_trial(&target, &self.trial(), clock, &stop, parts, |progress| {
@@ -152,6 +156,21 @@ impl Drive {
 }
 
 struct Keep(Arc<Mutex<Batch>>);
+
+/// A writer of bodies that takes its time, so that what arrives meanwhile is read late.
+struct HeldUp {
+    writer: BodyWriter,
+    by: Duration,
+}
+
+impl Requests for HeldUp {
+    fn write_body(&mut self, op: u64, body: &mut Vec<u8>) -> u32 {
+        if op % 4 == 3 {
+            std::thread::sleep(self.by);
+        }
+        self.writer.write_body(op, body)
+    }
+}
 
 impl Sink for Keep {
     fn batch(&mut self, batch: Batch) -> bool {

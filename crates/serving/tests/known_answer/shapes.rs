@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use loadline_schema::outcome::{Outcome, TimestampSource, TokenSource};
 use loadline_testkit::{
-    Law, Listen, ReasoningField, RoleChunk, Stall, TruthThread, Usage, UsagePlace,
+    Delay, Law, Listen, ReasoningField, RoleChunk, Stall, TruthThread, Usage, UsagePlace,
 };
 
-use crate::drive::{Drive, MS, assert_small};
+use crate::drive::{Drive, MS, Ran, assert_small};
 
 fn law(ttft_ms: u64, itl_ms: u64, tokens: u32) -> Law {
     Law::fixed(Duration::from_millis(ttft_ms), Duration::from_millis(itl_ms), tokens)
@@ -49,6 +49,60 @@ fn events_of_one_write_are_one_merged_read() {
         }
     }
     assert_eq!(ran.end.client.merged_chunks, 24 * 20);
+}
+
+/// A client that waits for the socket knows that what comes in one read came at once.
+#[test]
+fn a_bundle_read_by_a_waiting_client_is_known_as_one() {
+    let server = serve(Law { events_per_write: 4, ..law(20, 10, 40) });
+    let reads = merged_reads(&Drive::closed(1, 8).run(&server));
+    let short = reads.iter().filter(|(window, _)| *window <= MS / 10).count();
+    // On a loaded machine it is late now and then.
+    assert!(short * 4 >= reads.len(), "{short} of {} short: {reads:?}", reads.len());
+}
+
+/// A read with several tokens: the window in which the client says that they came, and the time
+/// over which the server sent them, ns.
+fn merged_reads(ran: &Ran) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    for row in &ran.rows {
+        let sent = ran.truth(&row.record).token_times_ns();
+        for read in &row.chunks.as_ref().expect("kept").merged {
+            let (first, last) = (read.first as usize, (read.first + read.count - 1) as usize);
+            found.push((u64::from(read.window_100ns) * 100, sent[last] - sent[first]));
+        }
+    }
+    found
+}
+
+/// What is taken for one write of the server's was sent within a moment, also where tokens come so
+/// close together that reads hold several by chance.
+#[test]
+fn what_is_taken_for_a_bundle_was_one() {
+    let itl = Delay::Exponential { mean_ns: MS };
+    let server = serve(Law { itl, ..law(10, 0, 150) });
+    let ran = Drive::closed(12, 48).run(&server);
+    ran.assert_all_ok(48);
+    let reads = merged_reads(&ran);
+    let taken = reads.iter().filter(|(window, _)| *window <= MS / 10).count();
+    let wrong = reads.iter().filter(|(window, sent)| *window <= MS / 10 && *sent > MS).count();
+    // The server may lose its core between its clock and its write.
+    assert!(wrong * 50 <= taken.max(50), "{wrong} of {taken}: {reads:?}");
+}
+
+/// A client that was kept from reading does not take what piled up for the server's bundle.
+#[test]
+fn a_late_read_is_known_as_late() {
+    for events_per_write in [1, 2] {
+        let server = serve(Law { events_per_write, ..law(10, 4, 40) });
+        let drive = Drive { held_up: Duration::from_millis(45), ..Drive::closed(3, 24) };
+        let ran = drive.run(&server);
+        ran.assert_all_ok(24);
+        let mut late = merged_reads(&ran);
+        late.retain(|(_, sent)| *sent > 20 * MS);
+        let known = late.iter().filter(|(window, sent)| window + MS > *sent).count();
+        assert!(late.len() >= 4 && known * 10 >= late.len() * 9, "{known} known of {late:?}");
+    }
 }
 
 #[test]
