@@ -17,16 +17,25 @@ const SLEPT_NS: u64 = 100_000;
 pub(super) struct RunDelay {
     /// Absent where the kernel keeps none: then nothing is ever narrowed down.
     file: Option<File>,
-    /// Sum of all delays at the last look, ns.
-    seen_ns: Option<u64>,
+    /// What they were at the last look.
+    seen: Option<Counters>,
     waits_left: u32,
+}
+
+/// Sums over the life of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counters {
+    /// Time ready to run and not running, ns.
+    delay_ns: u64,
+    /// Times it was given a core.
+    runs: u64,
 }
 
 impl RunDelay {
     pub(super) fn of_this_thread() -> Self {
         Self {
             file: File::open("/proc/thread-self/schedstat").ok(),
-            seen_ns: None,
+            seen: None,
             waits_left: WATCHED_WAITS,
         }
     }
@@ -47,41 +56,40 @@ impl RunDelay {
     ///
     /// Nothing was there when a wait that slept began, and what came first woke it. From then on
     /// the thread was ready to run, so that it began to be ready no earlier than its delay before
-    /// the end. The delay since the last look bounds the delay of this wait from above.
+    /// the end. That holds where it was given a core once: a second time would mean that it was
+    /// stopped or lost its core, and a stopped thread is not ready, however much arrives.
     pub(super) fn empty_until(&mut self, begin: u64, end: u64) -> u64 {
         if self.waits_left == 0 {
             return begin;
         }
         self.waits_left -= 1;
-        if !slept(begin, end, 0) {
-            return begin;
-        }
-        let before = self.seen_ns;
+        let before = self.seen;
         // The next watch does not begin with all that comes until then.
-        self.seen_ns = if self.waits_left > 0 { self.total_ns() } else { None };
-        match before.zip(self.seen_ns) {
-            Some((before, now)) => narrowed(begin, end, now.saturating_sub(before)),
-            None => begin,
+        self.seen = if self.waits_left > 0 { self.counters() } else { None };
+        match before.zip(self.seen) {
+            Some((before, now)) if now.runs == before.runs + 1 => {
+                narrowed(begin, end, now.delay_ns.saturating_sub(before.delay_ns))
+            }
+            _ => begin,
         }
     }
 
-    /// Sum of all delays of the thread, ns: the second number of its `schedstat`
+    /// The second and third number of the thread's `schedstat`
     /// (Documentation/scheduler/sched-stats.rst in the kernel's source).
-    fn total_ns(&self) -> Option<u64> {
+    fn counters(&self) -> Option<Counters> {
         let mut text = [0_u8; 64];
         let length = self.file.as_ref()?.read_at(&mut text, 0).ok()?;
         let text = std::str::from_utf8(&text[..length]).ok()?;
-        text.split_ascii_whitespace().nth(1)?.parse().ok()
+        let mut numbers = text.split_ascii_whitespace().skip(1).map(str::parse);
+        Some(Counters { delay_ns: numbers.next()?.ok()?, runs: numbers.next()?.ok()? })
     }
 }
 
-/// Whether a wait that was ready for so long before it ran took longer than that accounts for.
-fn slept(begin: u64, end: u64, delay_ns: u64) -> bool {
-    end.saturating_sub(begin) > delay_ns.saturating_add(RETURN_NS + SLEPT_NS)
-}
-
+/// `end` less the time that the thread was ready and came back, if the wait took clearly longer.
 fn narrowed(begin: u64, end: u64, delay_ns: u64) -> u64 {
-    if slept(begin, end, delay_ns) { end - delay_ns - RETURN_NS } else { begin }
+    let ready_ns = delay_ns.saturating_add(RETURN_NS);
+    let slept = end.saturating_sub(begin) > ready_ns.saturating_add(SLEPT_NS);
+    if slept { end - ready_ns } else { begin }
 }
 
 #[cfg(test)]
@@ -98,19 +106,36 @@ mod tests {
 
     #[test]
     fn delays_are_read_and_watched_for_a_while() {
+        const HOUR_NS: u64 = 3_600_000_000_000;
         let mut delay = RunDelay::of_this_thread();
         assert!(delay.is_watching());
-        assert_eq!(delay.empty_until(1, 9_000_001), 1, "the first look has nothing to go by");
-        if delay.seen_ns.is_some() {
-            let end = 3_600_000_000_001;
-            assert!(delay.empty_until(1, end) > 1, "no thread waits an hour for its core");
+        assert_eq!(delay.empty_until(1, HOUR_NS), 1, "the first look has nothing to go by");
+        if let Some(seen) = delay.seen {
+            delay.seen = Some(Counters { runs: seen.runs.wrapping_sub(5), ..seen });
+            assert_eq!(delay.empty_until(1, HOUR_NS), 1, "it ran again and again");
         }
         for _ in 0..WATCHED_WAITS {
             delay.empty_until(1, 9_000_001);
         }
-        assert!(!delay.is_watching() && delay.seen_ns.is_none());
+        assert!(!delay.is_watching() && delay.seen.is_none());
         assert_eq!(delay.empty_until(1, 9_000_001), 1, "nobody watches");
         delay.watch();
         assert!(delay.is_watching());
+    }
+
+    #[test]
+    fn a_sleep_is_one_run_and_is_narrowed_down() {
+        let mut delay = RunDelay::of_this_thread();
+        if delay.counters().is_none() {
+            return;
+        }
+        // Other threads may take the core away in between, but not every time.
+        let slept = (0..100).any(|_| {
+            delay.watch();
+            delay.empty_until(1, 1);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            delay.empty_until(1, 3_600_000_000_000) > 1
+        });
+        assert!(slept);
     }
 }
