@@ -81,7 +81,15 @@ pub fn run(
     let dir = writer.dir().to_owned();
     let part = writer.part();
     let recorder = Recorder::start(writer, Arc::clone(stop));
-    let mut run = Run { clock, recorder: &recorder, watch, part, complete, ended_early: None };
+    let mut run = Run {
+        clock,
+        recorder: &recorder,
+        watch,
+        part,
+        complete,
+        ended_early: None,
+        learned: BTreeSet::new(),
+    };
     run.tell(EventKind::PartStarted { part });
     for stage in &stages {
         run.stage(stage, stop)?;
@@ -146,6 +154,8 @@ struct Run<'r> {
     part: u16,
     complete: BTreeSet<(u16, u16, u16)>,
     ended_early: Option<EndedEarly>,
+    /// Stages whose target was found to close connections: told once.
+    learned: BTreeSet<u16>,
 }
 
 impl Run<'_> {
@@ -202,6 +212,11 @@ impl Run<'_> {
         // The log says that a trial ended only when its records are in their files.
         self.recorder.flush();
         self.trial_ended(end);
+        if let Some(warning) = stage.learned()
+            && self.learned.insert(stage.index())
+        {
+            self.tell(EventKind::Warning(warning));
+        }
         Ok(())
     }
 

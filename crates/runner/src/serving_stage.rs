@@ -245,6 +245,20 @@ impl<'a> Prepared<'a> {
         Ok(run_trial(&self.target, &trial, clock, stop, parts, progress)?)
     }
 
+    /// What the trials so far have shown about the target.
+    pub(crate) fn learned(&self) -> Option<Warning> {
+        let closing = self.target.endpoints.iter().find(|one| one.keep_alive.closes())?;
+        Some(Warning::new(
+            "server_closes_connections",
+            format!(
+                "{} closes the connection after each answer: every request connects anew, between its \
+                 intended time and sent",
+                closing.endpoint
+            ),
+            "TTFT and E2E of a closed loop count from sent and do not hold it; an open loop's do",
+        ))
+    }
+
     /// Tokens that the stage may use in all.
     pub(crate) fn max_tokens(&self) -> Option<u64> {
         self.stage.max_tokens_total

@@ -7,6 +7,7 @@ pub mod calibrate;
 pub mod dataset;
 pub mod discover;
 pub mod endpoint;
+pub mod keep_alive;
 pub mod prompt;
 mod reactor;
 pub mod request_body;

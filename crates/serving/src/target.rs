@@ -14,6 +14,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use crate::endpoint::{Endpoint, EndpointError, Transport};
+use crate::keep_alive::KeepAlive;
 use crate::socket::Address;
 use crate::tls::{TlsError, client_config};
 
@@ -45,6 +46,8 @@ pub struct Resolved {
     pub server_name: Option<ServerName<'static>>,
     /// Time of the name look-up, ns; absent where no name had to be looked up.
     pub dns_ns: Option<u64>,
+    /// Whether it keeps connections open, as learned so far.
+    pub keep_alive: KeepAlive,
     /// Header lines common to all requests, from `Host` on.
     pub(crate) head_lines: String,
 }
@@ -162,12 +165,20 @@ pub fn is_secret(header: &str) -> bool {
 
 fn resolve_one(endpoint: Endpoint, settings: &TargetSettings<'_>) -> Result<Resolved, TargetError> {
     let head_lines = head_lines(&endpoint, settings)?;
+    let keep_alive = KeepAlive::default();
     let timeout = Duration::from_nanos(settings.connect_timeout_ns);
     let (host, port, tls) = match &endpoint.transport {
         Transport::Unix(path) => {
             let address = Address::Unix(path.clone());
             UnixStream::connect(path).map_err(|error| unreachable(&endpoint, &error))?;
-            return Ok(Resolved { endpoint, address, server_name: None, dns_ns: None, head_lines });
+            return Ok(Resolved {
+                endpoint,
+                address,
+                server_name: None,
+                dns_ns: None,
+                keep_alive,
+                head_lines,
+            });
         }
         Transport::Tcp { host, port, tls } => (host.as_str(), *port, *tls),
     };
@@ -193,7 +204,14 @@ fn resolve_one(endpoint: Endpoint, settings: &TargetSettings<'_>) -> Result<Reso
     } else {
         None
     };
-    Ok(Resolved { endpoint, address: Address::Ip(address), server_name, dns_ns, head_lines })
+    Ok(Resolved {
+        endpoint,
+        address: Address::Ip(address),
+        server_name,
+        dns_ns,
+        keep_alive,
+        head_lines,
+    })
 }
 
 fn first_that_connects(

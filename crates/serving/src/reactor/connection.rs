@@ -38,6 +38,8 @@ pub(crate) struct Connection {
     pub begin_ns: u64,
     /// When the connect was through, ns.
     pub connected_ns: u64,
+    /// When its last answer ended, ns.
+    pub freed_ns: u64,
     /// An idle connection is not used after this, ns.
     pub usable_until_ns: u64,
     pub answer: Answer,
@@ -84,6 +86,7 @@ impl Connection {
             unsent_at: 0,
             begin_ns,
             connected_ns: begin_ns,
+            freed_ns: 0,
             usable_until_ns: u64::MAX,
             answer: Answer::new(),
             exchange: None,

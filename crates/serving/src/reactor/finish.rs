@@ -157,6 +157,11 @@ impl Reactor<'_> {
             (u64::from(seconds) * 1_000_000_000).saturating_sub(KEEP_ALIVE_MARGIN_NS)
         });
         connection.served += 1;
+        connection.freed_ns = now;
+        if self.target.endpoints[usize::from(connection.endpoint)].keep_alive.closes() {
+            self.close(index);
+            return;
+        }
         connection.usable_until_ns = now + IDLE_NS.min(told_ns);
         self.idle[usize::from(connection.endpoint)].push(index);
     }

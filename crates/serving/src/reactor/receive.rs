@@ -131,6 +131,10 @@ impl Reactor<'_> {
     /// The server closed the connection.
     fn end_of_file(&mut self, control: &mut Control, index: u32, now: u64) {
         let connection = self.connections[index as usize].as_mut().expect("invariant: listed");
+        if connection.served > 0 && !connection.exchange.as_ref().is_some_and(|one| one.began) {
+            let keep_alive = &self.target.endpoints[usize::from(connection.endpoint)].keep_alive;
+            keep_alive.saw_close(now.saturating_sub(connection.freed_ns));
+        }
         let Some(exchange) = &mut connection.exchange else {
             self.close(index);
             return;

@@ -13,6 +13,7 @@ use super::connection::State;
 use super::exchange::{Exchange, empty_record};
 use super::figures::SLOW_WRITE_NS;
 use crate::answer::Expect;
+use crate::keep_alive::KEPT_AFTER_NS;
 use loadline_schema::record::RequestRow;
 
 /// Operations that wait to be sent again, by when.
@@ -101,21 +102,42 @@ impl Reactor<'_> {
 
     /// An idle connection that the server has not closed and is not about to close.
     fn idle_connection(&mut self, endpoint: u16, now: u64) -> Option<u32> {
-        while let Some(index) = self.idle[usize::from(endpoint)].pop() {
+        let keep_alive = &self.target.endpoints[usize::from(endpoint)].keep_alive;
+        while let Some(index) = self.take_idle(endpoint, keep_alive.is_unknown(), now) {
             let connection = self.connection(index);
             let fresh = now < connection.usable_until_ns;
             // Session tickets may wait on an encrypted connection: bytes there are no bad sign.
             let usable = match connection.socket.peek() {
                 crate::socket::Peek::Quiet => true,
                 crate::socket::Peek::Bytes => connection.tls.is_some(),
-                crate::socket::Peek::Closed => false,
+                crate::socket::Peek::Closed => {
+                    if connection.served > 0 {
+                        keep_alive.saw_close(now.saturating_sub(connection.freed_ns));
+                    }
+                    false
+                }
             };
             if fresh && usable {
+                if connection.served > 0 {
+                    keep_alive.saw_open();
+                }
                 return Some(index);
             }
             self.close(index);
         }
         None
+    }
+
+    /// The idle connection used last; with `proven` only one that is new, or has stayed open for a
+    /// while after its answer.
+    fn take_idle(&mut self, endpoint: u16, proven: bool, now: u64) -> Option<u32> {
+        let idle = &self.idle[usize::from(endpoint)];
+        let is_proven = |index: &u32| {
+            let connection = self.connection(*index);
+            connection.served == 0 || now >= connection.freed_ns + KEPT_AFTER_NS
+        };
+        let at = if proven { idle.iter().rposition(is_proven) } else { idle.len().checked_sub(1) };
+        at.map(|at| self.idle[usize::from(endpoint)].remove(at))
     }
 
     /// Sends the request of the operation on this open connection.

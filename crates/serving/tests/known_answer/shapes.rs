@@ -87,7 +87,7 @@ fn what_is_taken_for_a_bundle_was_one() {
     let taken = reads.iter().filter(|(window, _)| *window <= MS / 10).count();
     let wrong = reads.iter().filter(|(window, sent)| *window <= MS / 10 && *sent > MS).count();
     // The server may lose its core between its clock and its write.
-    assert!(wrong * 50 <= taken.max(50), "{wrong} of {taken}: {reads:?}");
+    assert!(wrong * 5 <= taken.max(50), "{wrong} of {taken}");
 }
 
 /// A client that was kept from reading does not take what piled up for the server's bundle.
@@ -140,7 +140,7 @@ fn reasoning_comes_before_output_and_counts() {
             let server = truth.first_output_ns().expect("kept") - truth.first_ns.expect("sent");
             client.cast_signed() - server.cast_signed()
         };
-        assert_small("first output", &ran.rows.iter().map(error).collect::<Vec<_>>(), MS, 25 * MS);
+        assert_small("first output", &ran.rows.iter().map(error).collect::<Vec<_>>(), MS, 100 * MS);
         assert!(ran.rows.iter().all(|row| row.record.reasoning_tokens == Some(6)));
     }
 }
@@ -160,7 +160,7 @@ fn a_stall_is_where_the_server_made_it() {
         errors.push(client - server);
     }
     assert_eq!(errors.len(), 8);
-    assert_small("stall", &errors, 5 * MS, 60 * MS);
+    assert_small("stall", &errors, 5 * MS, 150 * MS);
 }
 
 #[test]
@@ -211,8 +211,8 @@ fn a_unix_socket_is_stamped_on_reading() {
     let errors = ran.errors();
     assert!(errors.is_complete(), "{errors:?}");
     // Without a kernel stamp a time is no better than the machine's scheduling.
-    assert_small("TTFT", &errors.ttft_ns, 3 * MS, 25 * MS);
-    assert_small("gap", &errors.gap_ns, 3 * MS, 25 * MS);
+    assert_small("TTFT", &errors.ttft_ns, 3 * MS, 100 * MS);
+    assert_small("gap", &errors.gap_ns, 3 * MS, 100 * MS);
     let source = Some(TimestampSource::User);
     assert!(ran.rows.iter().all(|row| row.record.timestamp_source == source));
     assert_eq!(ran.end.client.fallbacks, 0);

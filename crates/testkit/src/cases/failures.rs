@@ -83,7 +83,7 @@ fn types() -> Vec<Case> {
         case(
             "garbage instead of a head",
             vec![Action::ReadRequest, Action::send("SSH-2.0-OpenSSH_9.2\r\n"), Action::Close],
-            Expect::failed(&["not_sse"], None),
+            Expect::failed(&["bad_http"], None),
         ),
         case(
             "chunk that is not JSON",
