@@ -26,6 +26,8 @@ pub(crate) enum Verb {
     Export(ExportArgs),
     /// List the runs
     List(ListArgs),
+    /// Measure the client itself: how much load it can be trusted with on this machine
+    Selftest(SelftestArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -143,6 +145,24 @@ pub(crate) struct ListArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Measures the client.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The server with known timing runs on another core than the client where there \
+is one. The result is kept for this machine and quoted in every later report."
+)]
+pub(crate) struct SelftestArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Largest concurrency to try
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    pub(crate) max_concurrency: u64,
+    /// Largest rate to try, requests/s
+    #[arg(long, value_name = "N", default_value_t = 8000)]
+    pub(crate) max_rate: u64,
 }
 
 /// Prints a completion script.

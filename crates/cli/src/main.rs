@@ -27,6 +27,7 @@ fn main() -> std::process::ExitCode {
         Verb::Report(args) => verbs::report::run(&args),
         Verb::Export(args) => verbs::export::run(&args),
         Verb::List(args) => verbs::list::run(&args),
+        Verb::Selftest(args) => verbs::selftest::run(&args),
         Verb::Completions(args) => verbs::completions::run(&args),
     };
     result.unwrap_or_else(|error| output::failure(&error)).into()

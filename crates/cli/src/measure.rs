@@ -17,6 +17,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::{print, say, style};
 use crate::preview;
 use crate::progress::View;
+use crate::verbs::selftest;
 
 /// Against addresses outside, more than this needs `--yes`.
 const REQUESTS_OUTSIDE: u64 = 10_000;
@@ -50,7 +51,7 @@ pub(crate) fn measure(
         plan_toml,
         out_dir: &options.out,
         tool_version: env!("CARGO_PKG_VERSION"),
-        selftest: None,
+        selftest: selftest::cached(),
         resume: resume.map(|dir| Resume { dir }),
         show_exchange: options.verbose.then_some(say),
     };

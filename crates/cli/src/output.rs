@@ -56,7 +56,8 @@ pub(crate) fn welcome() -> Exit {
          \x20 loadline run plan.toml                the same from a plan\n\
          \x20 loadline report RUN                   show a result again\n\
          \x20 loadline export RUN --format parquet  every request as a row\n\
-         \x20 loadline list                         the runs there are\n\n\
+         \x20 loadline list                         the runs there are\n\
+         \x20 loadline selftest                     how far the client itself can be trusted here\n\n\
          Each has --help with examples.\n",
     )
 }

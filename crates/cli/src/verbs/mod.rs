@@ -5,4 +5,5 @@ pub(crate) mod export;
 pub(crate) mod list;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod selftest;
 pub(crate) mod serving;
