@@ -48,7 +48,8 @@ pub(crate) struct ServingArgs {
     /// Exactly so many requests for each trial instead of a duration
     #[arg(long, value_name = "N", help_heading = "Load", conflicts_with = "duration")]
     pub(crate) requests: Option<u64>,
-    /// Before the window: a number of requests or a time [default: 5s and 2 answers per slot]
+    /// Before the window: a number of requests or a time [default: 5s and 2 answers per slot; with
+    /// --requests none]
     #[arg(long, value_name = "N|TIME", help_heading = "Load")]
     pub(crate) warmup: Option<WarmupFile>,
     /// Repetitions of each point [default: 3]

@@ -87,7 +87,8 @@ pub struct ServingFile {
     /// Exactly so many operations instead of a duration.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
     pub requests: Option<u64>,
-    /// What goes before the measure window; default: 5 s, and two answers per slot.
+    /// What goes before the measure window; default: 5 s, and two answers per slot; by count and for
+    /// bursts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<WarmupFile>,
     /// Repetitions of each point; default 3.

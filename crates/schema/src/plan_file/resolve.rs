@@ -169,7 +169,8 @@ fn warmup(given: &ServingFile, points: &[Load]) -> Warmup {
     let is_burst = points.iter().any(|point| matches!(point, Load::Burst { .. }));
     match given.warmup {
         Some(warmup) => warmup.resolved(),
-        None if is_burst => WarmupFile::Requests(0).resolved(),
+        // By count exactly so many operations are sent: none before them unless asked for.
+        None if is_burst || given.requests.is_some() => WarmupFile::Requests(0).resolved(),
         None => {
             Warmup::Steady { least_ns: DEFAULT_WARMUP.0, answers_per_slot: DEFAULT_WARMUP_ANSWERS }
         }
