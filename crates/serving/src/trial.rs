@@ -141,6 +141,16 @@ pub fn run_trial<'a>(
     })
 }
 
+/// A reactor's thread is at work; when it ends, also by a panic, nobody waits for it any longer.
+struct Running<'c, 't>(&'c Common<'t>);
+
+impl Drop for Running<'_, '_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+        self.0.waiting.unpark();
+    }
+}
+
 struct Common<'t> {
     trial: &'t Trial,
     clock: RunClock,
@@ -178,12 +188,10 @@ impl Common<'_> {
             reactor.open_connections(self.connections(number), until_ns);
             reactor
         });
+        let _running = Running(self);
         self.ready.wait();
         self.go.wait();
-        let tally = reactor.map(|reactor| self.run(reactor, number));
-        self.running.fetch_sub(1, Ordering::AcqRel);
-        self.waiting.unpark();
-        tally
+        reactor.map(|reactor| self.run(reactor, number))
     }
 
     fn run(&self, reactor: Reactor<'_>, number: u32) -> Tally {
