@@ -71,7 +71,7 @@ fn flags_that_make_no_sense() {
     assert_says(&serving(url, &["--extra-body", "[1]"]), 2, &["JSON object"]);
     assert_says(&serving(url, &["--rate", "1", "--concurrency", "1"]), 2, &["cannot be used with"]);
     assert_says(&loadline(&["serving"]), 2, &["URL"]);
-    assert_says(&loadline(&["servin"]), 2, &["serving"]);
+    assert_says(&loadline(&["frobnicate"]), 2, &["frobnicate", "--help"]);
     let missing = ["--api-key-env", "LOADLINE_TEST_NO_SUCH_KEY"];
     assert_says(&serving(url, &missing), 2, &["LOADLINE_TEST_NO_SUCH_KEY", "not set"]);
 }
