@@ -5,6 +5,7 @@
     reason = "a command-line program speaks on stdout and stderr"
 )]
 
+mod bench_client;
 mod docs;
 mod tidy;
 mod workspace;
@@ -17,7 +18,10 @@ usage: cargo xtask <command>
   tidy             checks the rules that no compiler checks: which crate may use which, purity
                    of analysis and report, file length, names, left-overs
   docs [--check]   writes METRICS.md and docs/analysis.schema.json anew from the code, or with
-                   --check says which of them is out of date";
+                   --check says which of them is out of date
+  bench-client [--quick] [--rounds N] [--only PART] [--truth PROGRAM] [--reader PROGRAM]
+                   the client beside a bare reader on a server with known timing: the table of
+                   docs/performance.md; nothing else should run meanwhile";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,14 +30,15 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(),
+        ["bench-client", words @ ..] => match bench_client::run_with(words) {
+            Some(table) => table.map(|table| println!("{table}")),
+            None => return wrong_usage(),
+        },
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return wrong_usage(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,4 +47,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn wrong_usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
 }
