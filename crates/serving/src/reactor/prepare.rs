@@ -17,6 +17,8 @@ impl Reactor<'_> {
     /// What cannot be opened now is opened by the request that needs it, and fails there.
     pub(crate) fn open_connections(&mut self, count: u64, until_ns: u64) {
         let endpoints = self.target.endpoints.len() as u64;
+        self.connections.reserve(count as usize);
+        self.generations.reserve(count as usize);
         let mut pending = 0;
         for number in 0..count {
             let endpoint = (number % endpoints) as u16;
@@ -121,7 +123,7 @@ impl Reactor<'_> {
         self.tally.connects += 1;
         self.tally.late_connects += u64::from(self.started);
         if state == Connect::Done
-            && let Err(error) = self.connected(index, self.clock.now_ns())
+            && let Err(error) = self.go_on_connected(index, self.clock.now_ns())
         {
             self.close(index);
             return Err(error);
@@ -131,18 +133,26 @@ impl Reactor<'_> {
 
     /// The connect is through: goes on with TLS where there is any.
     pub(super) fn connected(&mut self, index: u32, now: u64) -> std::io::Result<()> {
+        self.connection(index).socket.connect_result()?;
+        self.go_on_connected(index, now)?;
+        self.watch(index)
+    }
+
+    fn go_on_connected(&mut self, index: u32, now: u64) -> std::io::Result<()> {
         let target = self.target;
         let connection = self.connections[index as usize]
             .as_mut()
             .expect("invariant: the caller holds a live index");
-        connection.socket.connect_result()?;
         connection.connected_ns = now;
         connection.state = State::Open;
         let one = &target.endpoints[usize::from(connection.endpoint)];
         if let (Some(config), Some(name)) = (&target.tls, &one.server_name) {
             connection.start_tls(config, name)?;
+            if connection.has_unsent() {
+                return self.watch(index);
+            }
         }
-        self.watch(index)
+        Ok(())
     }
 
     /// Tells epoll what this connection waits for.
