@@ -10,9 +10,9 @@ use loadline_analysis::{
 use loadline_schema::document::{Document, RunSummary};
 use loadline_schema::event::{Calibration, Event, EventKind, TargetFacts, TrialEnd, Warning};
 use loadline_schema::manifest::RunStatus;
-use loadline_schema::outcome::Phase;
+use loadline_schema::outcome::{Phase, TokenSource};
 use loadline_schema::plan::{ServingStage, Stage};
-use loadline_schema::record::TrialId;
+use loadline_schema::record::{RequestRow, TrialId};
 use loadline_store::{RunReader, RunState, StoreError};
 
 /// What the event log says, by trial and stage.
@@ -24,6 +24,8 @@ struct Log {
     facts: BTreeMap<u16, TargetFacts>,
     calibrations: BTreeMap<u16, Calibration>,
     warnings: Vec<Warning>,
+    /// Output tokens by operation, where `/tokenize` counted them.
+    tokens: BTreeMap<TrialId, BTreeMap<u64, u32>>,
 }
 
 impl Log {
@@ -49,6 +51,9 @@ impl Log {
             }
             EventKind::Calibrated { stage, calibration } => {
                 self.calibrations.insert(stage, calibration);
+            }
+            EventKind::TokenCounts { trial, tokens } => {
+                self.tokens.insert(trial, tokens.into_iter().collect());
             }
             EventKind::Warning(warning) => self.warnings.push(warning),
             _ => {}
@@ -105,7 +110,10 @@ fn points(
         let mut analysis = PointAnalysis::new(input, *load);
         let mut any = false;
         for id in trials.iter().copied().filter(|id| id.point == index) {
-            let rows = run.read_trial(id)?;
+            let mut rows = run.read_trial(id)?;
+            if let Some(counts) = log.tokens.get(&id) {
+                count_anew(&mut rows.requests, counts);
+            }
             any = true;
             analysis.add(&TrialInput {
                 id,
@@ -120,6 +128,18 @@ fn points(
         }
     }
     Ok(points)
+}
+
+/// Puts the counts of `/tokenize` in the place of numbers of chunks.
+fn count_anew(rows: &mut [RequestRow], counts: &BTreeMap<u64, u32>) {
+    for record in rows.iter_mut().map(|row| &mut row.record) {
+        if let Some(tokens) = counts.get(&record.op)
+            && record.token_source == Some(TokenSource::Chunks)
+        {
+            record.output_tokens = Some(*tokens);
+            record.token_source = Some(TokenSource::Tokenize);
+        }
+    }
 }
 
 /// What the state of the directory itself tells the reader.

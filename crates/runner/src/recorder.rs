@@ -31,6 +31,7 @@ pub(crate) struct Seen {
     /// Prompt and output tokens of the whole part.
     tokens: AtomicU64,
     first_tokens: Mutex<Vec<u64>>,
+    texts: Mutex<Vec<(u64, Box<str>)>>,
 }
 
 impl Seen {
@@ -47,6 +48,11 @@ impl Seen {
         self.answer_ns_sum.load(Ordering::Relaxed).checked_div(answers)
     }
 
+    /// The texts kept since the last call, by operation.
+    pub(crate) fn take_texts(&self) -> Vec<(u64, Box<str>)> {
+        std::mem::take(&mut *self.texts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Prompt and output tokens used so far in this part of the run.
     pub(crate) fn tokens(&self) -> u64 {
         self.tokens.load(Ordering::Relaxed)
@@ -60,6 +66,14 @@ impl Seen {
         }
         let middle = times.len() / 2;
         Some(*times.select_nth_unstable(middle).1)
+    }
+
+    /// Keeps texts up to a limit; answers beyond it stay counted by their chunks.
+    fn keep_texts(&self, texts: Vec<(u64, Box<str>)>) {
+        const MOST: usize = 20_000;
+        let mut kept = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MOST.saturating_sub(kept.len());
+        kept.extend(texts.into_iter().take(room));
     }
 
     fn take(&self, rows: &[RequestRow]) {
@@ -164,6 +178,7 @@ fn write_all(
             Message::Batch(_) if failure.is_some() => continue,
             Message::Batch(batch) => {
                 seen.take(&batch.rows);
+                seen.keep_texts(batch.texts);
                 let starts = writer.append_starts(&batch.starts);
                 starts.and_then(|()| writer.append_requests(&batch.rows))
             }

@@ -211,6 +211,11 @@ impl Run<'_> {
         let end = stage.run_trial(id, clock, stop, pace, sink, &mut progress)?;
         // The log says that a trial ended only when its records are in their files.
         self.recorder.flush();
+        let tokens = stage.count_tokens(self.recorder.seen.take_texts());
+        if !tokens.is_empty() {
+            self.tell(EventKind::TokenCounts { trial: id, tokens });
+            self.recorder.flush();
+        }
         self.trial_ended(end);
         if let Some(warning) = stage.learned()
             && self.learned.insert(stage.index())

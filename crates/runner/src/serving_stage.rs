@@ -17,6 +17,7 @@ use loadline_serving::prompt::WordModel;
 use loadline_serving::request_body::{BodySettings, BodyWriter, PromptSource};
 use loadline_serving::socket::Address;
 use loadline_serving::target::{Target, TargetSettings};
+use loadline_serving::tokenize::Tokenizer;
 use loadline_serving::trial::{Parts, Stop, Trial, run_trial};
 
 use crate::RunError;
@@ -120,7 +121,7 @@ impl<'a> Prepared<'a> {
 
     fn check_context(&self, facts: &TargetFacts) -> Result<(), RunError> {
         let Prompt::Synthetic { tokens, .. } = &self.stage.prompt else { return Ok(()) };
-        let needed = tokens.mean() + self.stage.output.tokens.mean();
+        let needed = tokens.most() + self.stage.output.tokens.most();
         match facts.context_tokens {
             Some(context) if needed > context as f64 => Err(RunError::Limits(format!(
                 "prompt and output need {needed:.0} tokens, the server's context holds {context} for each \
@@ -143,7 +144,7 @@ impl<'a> Prepared<'a> {
         };
         let id = TrialId { stage: self.index, point: u16::MAX, trial: 0, part: 0 };
         let found = calibrate(&self.target, &mut self.writer(id), &wanted).map_err(|error| {
-            let unreachable = !matches!(error.status, Some(400..=499));
+            let unreachable = !matches!(error.status, Some(400 | 402 | 404..=499));
             RunError::Discovery { message: error.to_string(), unreachable }
         })?;
         if let PromptSource::Synthetic { words, .. } = &mut self.prompts {
@@ -237,12 +238,34 @@ impl<'a> Prepared<'a> {
             timeouts: stage.timeouts,
             retries: stage.retries,
             keep_chunks: stage.chunk_times,
+            keep_text: self.counts_texts(),
             reactors: stage.reactors,
             answer_ns,
             max_tokens: pace.tokens_left,
         };
         let parts = |_| Parts { requests: Box::new(self.writer(id)), sink: sink() };
         Ok(run_trial(&self.target, &trial, clock, stop, parts, progress)?)
+    }
+
+    /// Whether answers come without usage, so that their texts are counted after each trial.
+    fn counts_texts(&self) -> bool {
+        self.calibration.as_ref().is_some_and(|found| !found.has_usage)
+    }
+
+    /// Tokens of texts by the server's own `/tokenize`, asked when the load is over. Empty where it
+    /// has none.
+    pub(crate) fn count_tokens(&self, texts: Vec<(u64, Box<str>)>) -> Vec<(u64, u32)> {
+        if texts.is_empty() {
+            return Vec::new();
+        }
+        let model = self.settings.model.as_deref();
+        let Some(tokenizer) = Tokenizer::find(&self.target, model, QUESTION_NS) else {
+            return Vec::new();
+        };
+        texts
+            .into_iter()
+            .filter_map(|(op, text)| Some((op, tokenizer.count(&text).ok()?)))
+            .collect()
     }
 
     /// What the trials so far have shown about the target.

@@ -55,6 +55,14 @@ pub enum EventKind {
     },
     /// State of the running trial, several times a second. Shown, not stored.
     Progress(Progress),
+    /// Output tokens counted by the server's `/tokenize` after a trial, for answers without usage:
+    /// they replace the numbers of chunks in the records.
+    TokenCounts {
+        /// Which trial.
+        trial: TrialId,
+        /// Operation and its output tokens.
+        tokens: Vec<(u64, u32)>,
+    },
     /// A trial ended; with it the figures of the client itself.
     TrialEnded(Box<TrialEnd>),
     /// Something about the measurement that the reader of a result must know.

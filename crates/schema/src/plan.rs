@@ -141,6 +141,14 @@ pub enum Length {
 }
 
 impl Length {
+    /// Largest length where the law has one, else its mean, tokens.
+    pub fn most(&self) -> f64 {
+        match *self {
+            Self::Uniform { max, .. } => f64::from(max),
+            _ => self.mean(),
+        }
+    }
+
     /// Mean of the law, tokens (before cutting).
     pub fn mean(&self) -> f64 {
         match *self {

@@ -38,6 +38,8 @@ pub struct Trial {
     pub retries: u16,
     /// Keep the arrival times of chunks.
     pub keep_chunks: bool,
+    /// Keep the texts of answers without usage, so that their tokens can be counted afterwards.
+    pub keep_text: bool,
     /// Threads; absent: as many as the load needs.
     pub reactors: Option<u32>,
     /// Time of one answer where it is known, ns: tells how many connections an open loop needs.
@@ -271,6 +273,7 @@ fn settings(trial: &Trial) -> Settings {
         api: trial.api,
         retries: trial.retries,
         keep_chunks: trial.keep_chunks,
+        keep_text: trial.keep_text,
         max_tokens: trial.max_tokens,
     }
 }

@@ -218,6 +218,7 @@ fn measure(
         timeouts: Timeouts::default(),
         retries: 0,
         keep_chunks: true,
+        keep_text: false,
         reactors: None,
         answer_ns: Some(20 * MS),
         max_tokens: None,

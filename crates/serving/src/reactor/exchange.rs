@@ -18,6 +18,8 @@ pub(crate) struct Exchange {
     pub row: RequestRow,
     /// When its connection began to be opened; 0 when it found one open.
     pub connect_begin_ns: u64,
+    /// Its text, where that is kept and the server told no usage.
+    pub text: Option<Box<str>>,
     /// Bytes of the answer were received.
     pub began: bool,
     kernel_reads: u32,
@@ -35,6 +37,7 @@ impl Exchange {
             op,
             row: RequestRow { record, chunks: keep_chunks.then(ChunkTimes::default) },
             connect_begin_ns: 0,
+            text: None,
             began: false,
             kernel_reads: 0,
             user_reads: 0,
@@ -164,6 +167,8 @@ impl Exchange {
             record.output_tokens = Some(tokens);
             record.token_source = Some(TokenSource::Usage);
         } else if record.token_chunks > 0 {
+            let text = [facts.reasoning_text.as_str(), facts.text.as_str()].concat();
+            self.text = (!text.is_empty()).then(|| text.into());
             record.output_tokens = Some(record.token_chunks);
             record.token_source = Some(TokenSource::Chunks);
         }

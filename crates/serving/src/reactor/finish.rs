@@ -214,6 +214,9 @@ impl Reactor<'_> {
         }
         self.count_tokens(control, record.input_tokens, record.output_tokens);
         let op = exchange.op;
+        if let (Outcome::Ok, Some(text)) = (outcome, exchange.text.take()) {
+            self.batch.texts.push((op.id, text));
+        }
         control.ended(op, when_ns, outcome == Outcome::Ok);
         let phase = control.shared().phase_of(op);
         self.batch.rows.push(exchange.finish(outcome, phase, when_ns));

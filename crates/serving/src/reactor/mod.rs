@@ -59,6 +59,8 @@ pub struct Batch {
     pub rows: Vec<RequestRow>,
     /// Operations started since the last batch.
     pub starts: Vec<Start>,
+    /// Texts of ok answers without usage, by operation, where they are kept to be counted.
+    pub texts: Vec<(u64, Box<str>)>,
 }
 
 /// Takes batches. Called by a reactor between reads: it should not block.
@@ -76,6 +78,8 @@ pub(crate) struct Settings {
     pub api: Api,
     pub retries: u16,
     pub keep_chunks: bool,
+    /// Keep the texts of answers without usage.
+    pub keep_text: bool,
     /// Stop the trial when so many tokens have been used.
     pub max_tokens: Option<u64>,
 }

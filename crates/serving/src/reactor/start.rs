@@ -152,7 +152,7 @@ impl Reactor<'_> {
         self.request.extend_from_slice(&self.heads[usize::from(connection.endpoint)]);
         write!(self.request, "{}\r\n\r\n", self.body.len()).expect("invariant: memory takes all");
         self.request.extend_from_slice(&self.body);
-        connection.answer.reset(Expect { stream: true, keep_text: false });
+        connection.answer.reset(Expect { stream: true, keep_text: self.settings.keep_text });
 
         let begin = self.clock.now_ns();
         exchange.row.record.write_begin_ns.get_or_insert(begin);

@@ -91,6 +91,7 @@ impl Drive {
             timeouts: Timeouts::default(),
             retries: 0,
             keep_chunks: true,
+            keep_text: false,
             reactors: self.reactors,
             answer_ns: None,
             max_tokens: None,

@@ -79,6 +79,7 @@ impl Drive {
             timeouts: self.timeouts,
             retries: self.retries,
             keep_chunks: true,
+            keep_text: false,
             reactors: Some(1),
             answer_ns: None,
             max_tokens: None,
