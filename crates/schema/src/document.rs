@@ -10,19 +10,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{EndedEarly, Warning};
 use crate::manifest::{HostFacts, RunStatus};
+use crate::verdict::{
+    Comparison, CostReport, Little, LoadLine, PointCost, Row, Scalability, SlaResult, Steady,
+};
 
 /// One document, a pure function of a run directory.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Document {
     /// Version of this format.
     pub schema_version: u32,
     /// Version of the program that computed it.
     pub tool_version: String,
-    /// The run.
-    pub run: RunSummary,
+    /// The run; absent for a table measured elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunSummary>,
+    /// The service-level targets by name, each with its terms.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sla: BTreeMap<String, Vec<String>>,
     /// One entry for each serving stage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub serving: Vec<Serving>,
+    /// Rows of a table measured elsewhere, as understood.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<Row>,
+    /// Zero-based row with the most requests/s inside each SLA; `throughput`: of all rows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub choice: BTreeMap<String, usize>,
+    /// Scalability of the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scalability: Option<Scalability>,
+    /// Little's law over the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub little: Option<Little>,
+    /// Rows that no other row beats in both output tokens/s (or requests/s) and those per user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pareto: Vec<usize>,
+    /// What the cost rests on, for a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostReport>,
+    /// A comparison of two runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<Comparison>,
     /// The client's own error on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selftest: Option<Selftest>,
@@ -50,7 +78,7 @@ pub struct RunSummary {
 }
 
 /// A serving stage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Serving {
     /// Name of the stage.
     pub stage: String,
@@ -72,6 +100,27 @@ pub struct Serving {
     pub insecure: bool,
     /// One entry for each point of the sweep, in plan order.
     pub points: Vec<Point>,
+    /// Whether its points were chosen by a search for the load line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub searched: bool,
+    /// The largest load that meets each SLA.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub load_line: BTreeMap<String, LoadLine>,
+    /// Requests/s over concurrency; closed loop with at least three points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scalability: Option<Scalability>,
+    /// Little's law over the points: the clipped identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub little: Option<Little>,
+    /// Points that no other beats in both output tokens/s in total and per user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pareto: Vec<usize>,
+    /// Point with the most output tokens/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throughput_point: Option<usize>,
+    /// What the cost rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostReport>,
 }
 
 /// An inference engine.
@@ -96,7 +145,7 @@ pub struct PointLoad {
     /// Requests started at once, for a burst.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
-    /// `closed`, `constant`, `poisson`, `gamma` or `burst`.
+    /// `closed`, `constant`, `poisson`, `gamma` or `burst`; `open` where a table does not tell the law.
     pub arrival: String,
 }
 
@@ -180,6 +229,29 @@ pub struct Point {
     /// Open loop: operations of the cohort that were sent, per second of window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub achieved_rate_per_s: Option<Estimate>,
+    /// Attempts inside every request limit of each SLA, per second of window.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub goodput_per_s: BTreeMap<String, Estimate>,
+    /// Share of attempts that are ok and inside every request limit of each SLA.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attainment: BTreeMap<String, Estimate>,
+    /// How the point stands to each SLA.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sla: BTreeMap<String, SlaResult>,
+    /// Whether the target no longer kept up: achieved under 95 % of offered, or requests in flight
+    /// growing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub saturated: bool,
+    /// Whether the figures moved around one level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steady: Option<Steady>,
+    /// What it costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<PointCost>,
+    /// Figures of single complete trials by metric (`ttft_p99`, `itl_p50`, `requests_per_s`, …), in
+    /// the order of the trials: what a comparison rests on. A trial lacks what it could not give.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub per_trial: Vec<BTreeMap<String, f64>>,
     /// Token counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Tokens>,
@@ -273,7 +345,10 @@ pub struct Interval {
     pub high: Option<f64>,
 }
 
-/// An estimate with its 95 % interval over `n` trials (absent with fewer than two).
+/// An estimate with its 95 % interval: over trials by Student's t; of a single one (`n` = 1) by the
+/// block bootstrap of what happened in the parts of its window, absent where that is too short or has
+/// none. A share of attempts has exact binomial bounds, with the independent observations that the
+/// attempts of all trials are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
     /// Point estimate.

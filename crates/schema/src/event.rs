@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::Distribution;
 use crate::outcome::Phase;
+use crate::plan::Load;
 use crate::record::TrialId;
 
 /// Something that happened, and when.
@@ -40,6 +41,15 @@ pub enum EventKind {
         stage: u16,
         /// The findings.
         calibration: Calibration,
+    },
+    /// A search chose its next point.
+    PointChosen {
+        /// Stage index.
+        stage: u16,
+        /// Index of the point, from 0 in the order of choice.
+        point: u16,
+        /// Its load.
+        load: Load,
     },
     /// A trial began.
     TrialStarted {

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::CostPlan;
 use crate::outcome::spelled;
+use crate::sla::Sla;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,6 +13,12 @@ pub struct Plan {
     pub name: String,
     /// Seed of everything random.
     pub seed: u64,
+    /// Service-level targets that every serving stage is judged by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sla: Vec<Sla>,
+    /// What prices are computed from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostPlan>,
     /// Stages in the order in which they are carried out.
     pub stages: Vec<Stage>,
 }
@@ -38,13 +46,16 @@ pub struct ServingStage {
     pub prompt: Prompt,
     /// How much to ask for.
     pub output: Output,
-    /// The sweep.
+    /// The sweep; empty where the points are found during the run.
     pub points: Vec<Load>,
+    /// Find the load line instead: points are chosen one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find: Option<Find>,
     /// How long a trial is.
     pub extent: Extent,
     /// What goes before the measure window.
     pub warmup: Warmup,
-    /// Repetitions of each point.
+    /// Repetitions of each point; of a search: looks at each point at most.
     pub trials: u32,
     /// Time over which the slots of a closed loop start, ns; absent: one mean answer.
     pub stagger_ns: Option<u64>,
@@ -189,6 +200,24 @@ pub enum Load {
     Burst {
         /// Requests.
         requests: u64,
+    },
+}
+
+/// A search for the largest load that meets the SLAs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "over", rename_all = "snake_case")]
+pub enum Find {
+    /// Over slots of a closed loop.
+    Concurrency {
+        /// Largest to try; absent: the limit of requests in flight.
+        max: Option<u64>,
+    },
+    /// Over offered rates.
+    Rate {
+        /// Law of the times.
+        arrival: Arrival,
+        /// Largest to try, requests/s; absent: no limit but the client's.
+        max: Option<f64>,
     },
 }
 

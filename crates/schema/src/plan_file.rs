@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Api, Arrival, Length, Plan};
+use crate::cost::Money;
 use crate::units::{DurationNs, RatePerS, Ratio};
 
 mod body;
@@ -27,6 +28,8 @@ pub const DEFAULT_CONCURRENCY: [u64; 4] = [1, 4, 16, 64];
 pub const DEFAULT_DURATION: DurationNs = DurationNs(30_000_000_000);
 /// Repetitions of each point.
 pub const DEFAULT_TRIALS: u32 = 3;
+/// Looks at each point of a search at most.
+pub const DEFAULT_LOOKS: u32 = 5;
 /// Prompt tokens by the server's count.
 pub const DEFAULT_PROMPT_TOKENS: u32 = 512;
 /// Output tokens asked for.
@@ -48,6 +51,12 @@ pub struct PlanFile {
     /// Seed of everything random; default: a fresh one.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
     pub seed: Option<u64>,
+    /// Service-level targets by name, each a table of terms: `[sla]`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sla: BTreeMap<String, BTreeMap<String, LimitText>>,
+    /// What prices are computed from: `[cost]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostFile>,
     /// Stages that put load on an LLM endpoint: `[[serving]]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "value::stages")]
     pub serving: Vec<ServingFile>,
@@ -174,7 +183,7 @@ pub struct OutputFile {
     pub ignore_eos: Option<bool>,
 }
 
-/// `load = { … }`: one of `concurrency`, `rate` or `burst`.
+/// `load = { … }`: one of `concurrency`, `rate`, `burst` or `find`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadFile {
@@ -190,6 +199,98 @@ pub struct LoadFile {
     /// Law of the times in open loop; default `poisson`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "value::text")]
     pub arrival: Option<Arrival>,
+    /// `load line`: find the largest load that meets the SLAs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find: Option<String>,
+    /// What is searched: `concurrency` (default) or `rate` (default where `arrival` is given).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<String>,
+    /// Largest load that a search tries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+}
+
+/// A limit of an SLA's term as written: `"800ms"`, `0.001`, `20`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LimitText {
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
+
+impl std::fmt::Display for LimitText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// `[cost]`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostFile {
+    /// Price of electricity: `0.30 EUR/kWh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub electricity: Option<Money>,
+    /// Power under load, W: one value, or one for each point.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "value::one_or_many"
+    )]
+    pub watts: Vec<f64>,
+    /// Power without load, W.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_watts: Option<f64>,
+    /// Power usage effectiveness; default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pue: Option<f64>,
+    /// What the machines cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<HardwareFile>,
+    /// Share of the hours under load; default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duty_cycle: Option<Ratio>,
+    /// Other costs: `0.10 EUR/h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<Money>,
+    /// Prices of others.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "value::one_or_many_tables"
+    )]
+    pub compare_with: Vec<ApiPriceFile>,
+}
+
+/// `hardware = { … }`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HardwareFile {
+    /// Price: `4200 EUR`.
+    pub price: Money,
+    /// Years in use.
+    pub years: f64,
+    /// Share of the price that is left; default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual: Option<Ratio>,
+}
+
+/// `compare_with = { … }`, or a list of such tables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiPriceFile {
+    /// Whose prices.
+    pub name: String,
+    /// For prompt tokens: `0.15 EUR/Mtok`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Money>,
+    /// For output tokens.
+    pub output: Money,
 }
 
 /// `timeouts = { … }`.

@@ -10,7 +10,7 @@ use crate::plan::{Arrival, Length};
 mod decimal;
 mod law;
 
-use decimal::{Decimal, split_number};
+pub(crate) use decimal::{Decimal, split_number};
 
 /// Longest duration that a plan may name: 366 days, far below the end of u64 ns.
 pub const DURATION_MAX_NS: u64 = 366 * 24 * 3_600 * 1_000_000_000;
@@ -31,7 +31,7 @@ pub struct UnitError {
 }
 
 impl UnitError {
-    fn new(text: &str, quantity: &'static str, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(text: &str, quantity: &'static str, reason: impl Into<String>) -> Self {
         let text = if text.chars().count() > 60 {
             text.chars().take(60).chain(['…']).collect()
         } else {

@@ -6,9 +6,7 @@ use super::error::PlanError;
 use super::{PlanFile, place, unknown_key};
 
 /// Sections of plans that a later version carries out.
-const LATER: [(&str, &str); 7] = [
-    ("sla", "[sla]"),
-    ("cost", "[cost]"),
+const LATER: [(&str, &str); 5] = [
     ("engine", "[[engine]]"),
     ("storage", "[[storage]]"),
     ("network", "[[network]]"),

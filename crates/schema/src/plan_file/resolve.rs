@@ -2,7 +2,7 @@
 
 use super::error::Fault;
 use super::{
-    DEFAULT_DURATION, DEFAULT_STOP_AFTER_ERRORS, DEFAULT_TRIALS, DEFAULT_WARMUP,
+    DEFAULT_DURATION, DEFAULT_LOOKS, DEFAULT_STOP_AFTER_ERRORS, DEFAULT_TRIALS, DEFAULT_WARMUP,
     DEFAULT_WARMUP_ANSWERS, PlanFile, ServingFile, WarmupFile,
 };
 use crate::plan::{
@@ -10,8 +10,10 @@ use crate::plan::{
 };
 use crate::units::DurationNs;
 
+mod cost;
 mod load;
 mod request;
+mod targets;
 
 /// Names of runs, stages and models are shown in tables and file names.
 const NAME_MAX: usize = 100;
@@ -33,8 +35,18 @@ pub(super) fn plan(file: &PlanFile, fresh_seed: u64) -> Result<Plan, Fault> {
         }
         stages.push(stage);
     }
+    let sla = targets::slas(&file.sla)?;
+    let searches = stages.iter().position(|stage| stage.find.is_some());
+    if let Some(index) = searches.filter(|_| sla.is_empty()) {
+        let help = "add one: `[sla]` with `interactive = { ttft_p99 = \"800ms\" }` (--sla)";
+        let message = "a load line is searched and no SLA says what to hold";
+        return Err(Fault::at(&["serving", &index.to_string(), "load", "find"], message, help));
+    }
+    let points = stages.iter().map(|stage| stage.points.len());
+    let cost = file.cost.as_ref().map(|cost| cost::cost(cost, points.max().unwrap_or(0)));
+    let cost = cost.transpose().map_err(|fault| fault.under(&["cost"]))?;
     let stages = stages.into_iter().map(|stage| Stage::Serving(Box::new(stage))).collect();
-    Ok(Plan { name, seed: file.seed.unwrap_or(fresh_seed), stages })
+    Ok(Plan { name, seed: file.seed.unwrap_or(fresh_seed), sla, cost, stages })
 }
 
 fn check_name(name: &str, key: &str) -> Result<(), Fault> {
@@ -60,8 +72,12 @@ fn stage(given: &ServingFile, index: usize) -> Result<ServingStage, Fault> {
     }
     let prompt = request::prompt(&given.prompt).map_err(|fault| fault.under(&["prompt"]))?;
     let output = request::output(&given.output).map_err(|fault| fault.under(&["output"]))?;
-    let points = load::points(&given.load).map_err(|fault| fault.under(&["load"]))?;
-    load::check_fit(given, &points)?;
+    let find = load::find(&given.load).map_err(|fault| fault.under(&["load"]))?;
+    let points = match find {
+        Some(_) => Vec::new(),
+        None => load::points(&given.load).map_err(|fault| fault.under(&["load"]))?,
+    };
+    load::check_fit(given, &points, find.as_ref())?;
     Ok(ServingStage {
         endpoints: endpoints(given)?,
         api: given.api.unwrap_or(Api::Chat),
@@ -71,7 +87,7 @@ fn stage(given: &ServingFile, index: usize) -> Result<ServingStage, Fault> {
         extent: extent(given, &points)?,
         warmup: warmup(given, &points),
         trials: at_least_one("trials", given.trials.map(u64::from))?
-            .map_or(DEFAULT_TRIALS, |trials| trials as u32),
+            .map_or(if find.is_some() { DEFAULT_LOOKS } else { DEFAULT_TRIALS }, |n| n as u32),
         stagger_ns: given.stagger.map(|stagger| stagger.0),
         think_time_ns: given.think_time.map_or(0, |pause| pause.0),
         timeouts: timeouts(given)?,
@@ -89,6 +105,7 @@ fn stage(given: &ServingFile, index: usize) -> Result<ServingStage, Fault> {
         chunk_times: given.chunk_times.unwrap_or(true),
         reactors: at_least_one("reactors", given.reactors.map(u64::from))?.map(|n| n as u32),
         points,
+        find,
         name,
     })
 }

@@ -2,7 +2,7 @@
 
 /// `digits / 10^scale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Decimal {
+pub(crate) struct Decimal {
     digits: u128,
     scale: u32,
 }
@@ -12,7 +12,7 @@ const DIGITS_MAX: usize = 29;
 
 impl Decimal {
     /// Digits with at most one point between or before them; `_` between digits is skipped.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if whole.starts_with('_') || (text.contains('.') && fraction.is_empty()) {
             return None;
@@ -30,7 +30,7 @@ impl Decimal {
     }
 
     /// The number times `size`, rounded to the nearest whole; `None` when it does not fit in u64.
-    pub(super) fn times(self, size: u64) -> Option<u64> {
+    pub(crate) fn times(self, size: u64) -> Option<u64> {
         let product = self.digits.checked_mul(u128::from(size))?;
         let divisor = 10_u128.checked_pow(self.scale)?;
         let half_up = u128::from(product % divisor >= divisor.div_ceil(2) && divisor > 1);
@@ -38,21 +38,21 @@ impl Decimal {
     }
 
     /// Whether the number times `size` has no fraction.
-    pub(super) fn is_whole_times(self, size: u64) -> bool {
+    pub(crate) fn is_whole_times(self, size: u64) -> bool {
         let product = self.digits.checked_mul(u128::from(size));
         let divisor = 10_u128.checked_pow(self.scale);
         matches!((product, divisor), (Some(p), Some(d)) if p.is_multiple_of(d))
     }
 
     /// The nearest float.
-    pub(super) fn to_f64(self) -> f64 {
+    pub(crate) fn to_f64(self) -> f64 {
         // Through the text, since dividing by a power of ten would round twice.
         format!("{}e-{}", self.digits, self.scale).parse().unwrap_or(f64::NAN)
     }
 }
 
 /// The leading digits, points and underscores of `text`, and what follows them.
-pub(super) fn split_number(text: &str) -> (&str, &str) {
+pub(crate) fn split_number(text: &str) -> (&str, &str) {
     let end =
         text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len());
     text.split_at(end)

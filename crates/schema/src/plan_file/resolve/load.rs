@@ -2,7 +2,7 @@
 
 use super::super::error::Fault;
 use super::super::{DEFAULT_CONCURRENCY, LoadFile, ServingFile};
-use crate::plan::{Arrival, Load};
+use crate::plan::{Arrival, Find, Load};
 
 /// Most slots, or requests of a burst, that one client is asked to hold.
 const CONCURRENCY_MAX: u64 = 1_000_000;
@@ -39,6 +39,56 @@ pub(super) fn points(given: &LoadFile) -> Result<Vec<Load>, Fault> {
             counted("concurrency", slots, |concurrency| Load::Closed { concurrency })
         }
     }
+}
+
+/// The search, where one is asked for.
+pub(super) fn find(given: &LoadFile) -> Result<Option<Find>, Fault> {
+    let Some(what) = given.find.as_deref() else {
+        for (key, there) in [("over", given.over.is_some()), ("max", given.max.is_some())] {
+            if there {
+                let help = "add `find = \"load line\"`, or remove it";
+                return Err(Fault::at(&[key], format!("`{key}` without `find`"), help));
+            }
+        }
+        return Ok(None);
+    };
+    if what != "load line" {
+        let message = format!("`find` is \"{what}\"");
+        return Err(Fault::at(&["find"], message, "write `find = \"load line\"`"));
+    }
+    let named = [
+        ("concurrency", given.concurrency.is_some()),
+        ("rate", given.rate.is_some()),
+        ("burst", given.burst.is_some()),
+    ];
+    if let Some((key, _)) = named.iter().find(|(_, is_there)| *is_there) {
+        let message = format!("both `find` and `{key}`: a search chooses its points itself");
+        return Err(Fault::at(&[key], message, "remove one of the two; `max` limits a search"));
+    }
+    let over_rate = match given.over.as_deref() {
+        None => given.arrival.is_some(),
+        Some("rate") => true,
+        Some("concurrency") if given.arrival.is_some() => {
+            let message = "`arrival` with a search over concurrency";
+            return Err(Fault::at(&["arrival"], message, "remove it, or write `over = \"rate\"`"));
+        }
+        Some("concurrency") => false,
+        Some(other) => {
+            let help = "write `over = \"concurrency\"` or `over = \"rate\"`";
+            return Err(Fault::at(&["over"], format!("`over` is \"{other}\""), help));
+        }
+    };
+    let most = if over_rate { RATE_MAX_PER_S } else { CONCURRENCY_MAX as f64 };
+    let least = if over_rate { RATE_MIN_PER_S } else { 1.0 };
+    if let Some(max) = given.max.filter(|max| !(least..=most).contains(max)) {
+        let message = format!("a search up to {max}");
+        return Err(Fault::at(&["max"], message, "write a number from 1 to 1,000,000"));
+    }
+    Ok(Some(if over_rate {
+        Find::Rate { arrival: given.arrival.unwrap_or(Arrival::Poisson), max: given.max }
+    } else {
+        Find::Concurrency { max: given.max.map(|max| max.floor() as u64) }
+    }))
 }
 
 fn open(rates: &[crate::units::RatePerS], arrival: Arrival) -> Result<Vec<Load>, Fault> {
@@ -79,9 +129,14 @@ fn check_length(key: &str, length: usize) -> Result<(), Fault> {
 }
 
 /// Keys that mean nothing under the stage's kind of load.
-pub(super) fn check_fit(given: &ServingFile, points: &[Load]) -> Result<(), Fault> {
+pub(super) fn check_fit(
+    given: &ServingFile,
+    points: &[Load],
+    find: Option<&Find>,
+) -> Result<(), Fault> {
     let refuse = |key: &str, why: String, help: &str| Err(Fault::at(&[key], why, help));
-    let is_closed = matches!(points.first(), Some(Load::Closed { .. }));
+    let is_closed = matches!(points.first(), Some(Load::Closed { .. }))
+        || matches!(find, Some(Find::Concurrency { .. }));
     if !is_closed {
         for (key, value) in [("think_time", given.think_time), ("stagger", given.stagger)] {
             if value.is_some_and(|value| value.0 > 0) {
