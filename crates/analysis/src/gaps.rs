@@ -5,9 +5,11 @@
 //! [`BUNDLE_WINDOW_100NS`] before the stamp, that is the truth: the server wrote them together. If
 //! not, we read late: only the sum is known, so it is split evenly, and the parts are flagged.
 
+use std::ops::Range;
+
 use loadline_schema::record::{ChunkTimes, MergedRead};
 
-use crate::pool::{Described, Shape, describe, mean};
+use crate::pool::{Described, Shape, describe, is_uncertain, mean};
 
 /// Longest time between the last poll that showed the socket empty and the stamp at which several
 /// events of a read count as one write of the server: 0.1 ms in units of 100 ns.
@@ -31,6 +33,18 @@ pub(crate) struct AnswerGaps {
     pub(crate) longest_ns: u64,
     /// Whether a split gap may hide a longer one.
     pub(crate) uncertain: bool,
+    /// Zeros between the tokens of one event.
+    pub(crate) zeros: u64,
+}
+
+/// Gaps of one trial in units of 100 ns, which may be put into another order.
+pub(crate) struct TrialGaps<'a> {
+    /// The gaps between events.
+    pub(crate) values: &'a mut [u32],
+    /// Zeros between the tokens of one event.
+    pub(crate) zeros: u64,
+    /// Gaps that were split or hidden by our own lateness.
+    pub(crate) flagged: u64,
 }
 
 /// Gaps of all answers of a point in units of 100 ns. The zeros between the tokens of one event
@@ -46,8 +60,10 @@ pub(crate) struct GapPool {
     pub(crate) counted: u64,
     longest_certain: u32,
     longest_split: u32,
+    answer_start: usize,
     trial_start: usize,
     trial_zeros: u64,
+    trial_flagged: u64,
     chunk_means: Vec<f64>,
     token_means: Vec<f64>,
 }
@@ -60,15 +76,15 @@ impl GapPool {
 
     /// Adds an answer; `None` when it has no gap.
     pub(crate) fn push(&mut self, chunks: &ChunkTimes) -> Option<AnswerGaps> {
-        if !chunks.tokens.is_empty() {
-            self.counted += 1;
-            self.zeros += chunks.tokens.iter().map(|k| u64::from(k.saturating_sub(1))).sum::<u64>();
-        }
+        let zeros = chunks.tokens.iter().map(|k| u64::from(k.saturating_sub(1))).sum::<u64>();
+        self.counted += u64::from(!chunks.tokens.is_empty());
+        self.zeros += zeros;
         if chunks.gaps_100ns.is_empty() {
             return None;
         }
         self.answers += 1;
         let start = self.gaps.len();
+        self.answer_start = start;
         self.gaps.extend_from_slice(&chunks.gaps_100ns);
         let of_answer = &mut self.gaps[start..];
         let mut late = Lateness::default();
@@ -82,12 +98,42 @@ impl GapPool {
         Some(AnswerGaps {
             longest_ns: u64::from(longest) * 100,
             uncertain: late.longest_whole > longest,
+            zeros,
         })
     }
 
     /// Number of gaps between events.
     pub(crate) fn n(&self) -> u64 {
         self.gaps.len() as u64
+    }
+
+    /// The gaps of the answer that came last, in their order.
+    pub(crate) fn of_answer(&self) -> &[u32] {
+        &self.gaps[self.answer_start..]
+    }
+
+    /// Where the gaps lie that came since the last trial was closed, and the zeros among them.
+    pub(crate) fn extent_of_trial(&self) -> (Range<usize>, u64) {
+        (self.trial_start..self.gaps.len(), self.zeros - self.trial_zeros)
+    }
+
+    /// The gaps at such a place, in units of 100 ns. Not after a distribution was asked for.
+    pub(crate) fn at(&self, extent: Range<usize>) -> &[u32] {
+        &self.gaps[extent]
+    }
+
+    /// Whether so many gaps are uncertain that this percentile is withheld.
+    pub(crate) fn withholds(&self, per_mille: u32) -> bool {
+        is_uncertain(self.flagged, per_mille, self.n() + self.zeros)
+    }
+
+    /// What came since the last trial was closed.
+    pub(crate) fn of_trial(&mut self) -> TrialGaps<'_> {
+        TrialGaps {
+            values: &mut self.gaps[self.trial_start..],
+            zeros: self.zeros - self.trial_zeros,
+            flagged: self.flagged - self.trial_flagged,
+        }
     }
 
     /// Closes a trial.
@@ -100,26 +146,39 @@ impl GapPool {
         self.token_means.extend(mean(sum, n + zeros).filter(|_| n > 0));
         self.trial_start = self.gaps.len();
         self.trial_zeros = self.zeros;
+        self.trial_flagged = self.flagged;
     }
 
-    /// Gaps between events; `left_out` of `attempts` have no complete answer.
-    pub(crate) fn chunk_gaps(&mut self, left_out: u64, attempts: u64) -> Option<Described> {
-        let shape = self.shape(0, left_out, attempts);
+    /// Gaps between events; `left_out` of `attempts` have no complete answer. The answers are worth
+    /// one independent one for each `tau` of them.
+    pub(crate) fn chunk_gaps(
+        &mut self,
+        left_out: u64,
+        attempts: u64,
+        tau: f64,
+    ) -> Option<Described> {
+        let shape = self.shape(0, left_out, attempts, tau);
         describe(&mut self.gaps, &shape, &self.chunk_means)
     }
 
     /// Gaps between tokens: the gaps between events, and a zero for each further token of an event.
-    pub(crate) fn token_gaps(&mut self, left_out: u64, attempts: u64) -> Option<Described> {
+    pub(crate) fn token_gaps(
+        &mut self,
+        left_out: u64,
+        attempts: u64,
+        tau: f64,
+    ) -> Option<Described> {
         if self.gaps.is_empty() {
             return None;
         }
-        let shape = self.shape(self.zeros, left_out, attempts);
+        let shape = self.shape(self.zeros, left_out, attempts, tau);
         describe(&mut self.gaps, &shape, &self.token_means)
     }
 
-    fn shape(&self, zeros: u64, left_out: u64, attempts: u64) -> Shape {
+    fn shape(&self, zeros: u64, left_out: u64, attempts: u64, tau: f64) -> Shape {
         Shape {
             n: self.answers,
+            tau,
             zeros,
             unit_ns: 100,
             left_out,

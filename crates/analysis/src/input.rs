@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use loadline_schema::cost::CostPlan;
 use loadline_schema::document::Selftest;
 use loadline_schema::event::{Calibration, TargetFacts, TrialEnd, Warning};
 use loadline_schema::plan::ServingStage;
 use loadline_schema::record::{RequestRow, Start, TrialId};
+use loadline_schema::sla::Sla;
 
 /// All that one trial left behind.
 #[derive(Debug, Clone)]
@@ -34,6 +36,10 @@ pub struct StageInput<'a> {
     pub calibration: Option<&'a Calibration>,
     /// What the client can measure on this machine.
     pub selftest: Option<&'a Selftest>,
+    /// The targets that its points are judged by.
+    pub sla: &'a [Sla],
+    /// What its points are priced with.
+    pub cost: Option<&'a CostPlan>,
 }
 
 /// The trials that count, in plan order: of each trial that was begun in several parts of the run

@@ -5,25 +5,63 @@
 //! A point is analysed trial by trial ([`PointAnalysis`]), so that memory holds the rows of one
 //! trial and the pooled values of one point.
 
+mod attempt;
+mod autocorrelation;
 mod binomial;
+mod bootstrap;
 mod client;
+mod compare;
+mod cost;
 mod flight;
 mod gaps;
 mod input;
+mod interval;
+mod judged;
 mod limits;
+mod load_line;
+mod pareto;
+#[cfg(test)]
+mod noise;
+mod per_trial;
 mod point;
 mod pool;
 mod quantile;
+mod rate;
+mod saturation;
+mod rows;
+mod scalability;
+mod search;
+mod sla;
 mod stage;
+mod steady;
 mod student;
 mod tally;
+mod trend;
+mod trade_off;
 mod trial;
 mod warnings;
 mod window;
 
+pub use attempt::Attempt;
+pub use autocorrelation::{Correlation, correlation};
 pub use binomial::order_statistic_ranks;
+pub use compare::{
+    CompareError, CompareOptions, CompareSubject, RELEVANT_RATIO, RELEVANT_SHARE, TRIALS_FOR_VERDICT,
+    TrialOrder, TrialStart, compare, trial_order,
+};
+pub use cost::{CostBasis, Throughput, cost_report, cost_warnings, point_cost};
 pub use input::{StageInput, TrialInput, latest_parts};
+pub use interval::{attempts_needed, proportion_bounds};
+pub use load_line::{load_line, load_value};
 pub use point::{PointAnalysis, serving_point};
 pub use quantile::{nearest_rank, select_ranks};
+pub use pareto::pareto;
+pub use rows::{THROUGHPUT, TableSettings, analyze_table};
+pub use scalability::{fitted_per_s, scalability};
+pub use saturation::piles_up;
+pub use search::{
+    Ended, FoundLine, Look, Search, SearchOver, SearchSettings, SlaLook, Step, stage_alpha,
+};
+pub use sla::{Confidence, judge, requirements};
 pub use stage::{StageResult, document};
-pub use student::{mean_interval, t_quantile_975};
+pub use student::{mean_interval, mean_interval_at, t_quantile, t_quantile_975};

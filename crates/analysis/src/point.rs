@@ -3,13 +3,18 @@
 use loadline_schema::document::{Distribution, Estimate, Incomplete, Point, PointLoad};
 use loadline_schema::plan::{Arrival, Load};
 
+use crate::attempt::itl_limits;
 use crate::client::{ClientTally, share};
 use crate::input::{StageInput, TrialInput};
+use crate::judged::{fill_goodput, gap_tau, judge_point};
 use crate::limits::limits;
+use crate::per_trial;
 use crate::pool::{Described, Pool};
+use crate::rate::{Counted, rate};
+use crate::sla::Confidence;
 use crate::student::mean_interval;
 use crate::tally::{Tally, attempts};
-use crate::trial::{Rates, TrialFigures, Windowed, take};
+use crate::trial::{CountedRates, Rates, TrialFigures, Windowed, take};
 use crate::warnings::{Evidence, Withheld, point_warnings};
 
 /// The analysis of one point: trials are added one by one and may be let go after that.
@@ -19,6 +24,7 @@ pub struct PointAnalysis<'a> {
     tally: Tally,
     client: ClientTally,
     trials: Vec<TrialFigures>,
+    confidence: Confidence,
 }
 
 /// A point from its trials (see [`crate::latest_parts`] for those that count), in plan order.
@@ -37,8 +43,17 @@ pub fn serving_point(
 impl<'a> PointAnalysis<'a> {
     /// A point without trials yet.
     pub fn new(input: StageInput<'a>, load: Load) -> Self {
-        let (tally, client) = (Tally::default(), ClientTally::default());
-        Self { input, load, tally, client, trials: Vec::new() }
+        let tally = Tally { itl_limits: itl_limits(input.sla), ..Tally::default() };
+        let client = ClientTally::default();
+        Self { input, load, tally, client, trials: Vec::new(), confidence: Confidence::REPORT }
+    }
+
+    /// Judges its targets so that a wrong *met* and a wrong *missed* each have the probability
+    /// `alpha` at most, instead of two-sided 95 %.
+    #[must_use]
+    pub fn with_confidence(mut self, alpha: f64) -> Self {
+        self.confidence = Confidence::one_sided(alpha);
+        self
     }
 
     /// Adds a trial.
@@ -55,6 +70,9 @@ impl<'a> PointAnalysis<'a> {
         self.trials.sort_by_key(|t| t.id);
         let mut withheld = Vec::new();
         let mut point = self.counts();
+        let (slas, trials) = (self.input.sla, &self.trials);
+        judge_point(&mut point, &self.load, slas, &self.tally, trials, self.confidence);
+        fill_goodput(&mut point, slas, &self.chosen());
         self.distributions(&mut point, &mut withheld);
         self.rates(&mut point);
         let late_gaps = share(self.tally.gaps.flagged, self.tally.gaps.n());
@@ -75,6 +93,7 @@ impl<'a> PointAnalysis<'a> {
         let limits = limits(&evidence);
         let warnings = point_warnings(&evidence, &limits);
         point.client.limited = !limits.is_empty();
+        point.per_trial = self.trials.iter().filter(|t| t.complete).map(per_trial::all).collect();
         point.warnings = warnings;
         point
     }
@@ -84,7 +103,7 @@ impl<'a> PointAnalysis<'a> {
         Point {
             load: point_load(&self.load),
             trials: self.trials.iter().filter(|t| t.ended).count() as u32,
-            trials_planned: self.input.stage.trials,
+            trials_planned: self.planned(),
             incomplete: self.incomplete(),
             requests: self.tally.requests,
             outside_cohort: self.tally.outside,
@@ -96,9 +115,15 @@ impl<'a> PointAnalysis<'a> {
         }
     }
 
+    /// Trials that the plan means; a search takes as many looks at a point as it needs.
+    fn planned(&self) -> u32 {
+        let looks = self.trials.len() as u32;
+        if self.input.stage.find.is_some() { looks } else { self.input.stage.trials }
+    }
+
     fn incomplete(&self) -> Option<Incomplete> {
         let complete = self.trials.iter().filter(|t| t.complete).count() as u32;
-        let planned = self.input.stage.trials.max(self.trials.len() as u32);
+        let planned = self.planned().max(self.trials.len() as u32);
         (complete < planned).then(|| Incomplete {
             trials: planned - complete,
             reason: self.trials.iter().find_map(|t| t.ended_early),
@@ -110,6 +135,7 @@ impl<'a> PointAnalysis<'a> {
         let failed = attempts - point.requests.ok;
         let operations = attempts + point.requests.cancelled;
         let later_output = self.tally.later_output > 0;
+        let tau = gap_tau(&self.trials);
         let pools = &mut self.tally.pools;
         // Every attempt should have one of these: an answer without any token counts as left out.
         let of_all = |pool: &mut Pool, all: u64| {
@@ -133,8 +159,12 @@ impl<'a> PointAnalysis<'a> {
             ),
             ("TPOT", pools.tpot.distribution(failed), &mut point.tpot_ns),
             ("longest gap", pools.max_gap.distribution(failed), &mut point.max_gap_ns),
-            ("ITL", self.tally.gaps.token_gaps(failed, attempts), &mut point.itl_ns),
-            ("chunk gap", self.tally.gaps.chunk_gaps(failed, attempts), &mut point.chunk_gap_ns),
+            ("ITL", self.tally.gaps.token_gaps(failed, attempts, tau), &mut point.itl_ns),
+            (
+                "chunk gap",
+                self.tally.gaps.chunk_gaps(failed, attempts, tau),
+                &mut point.chunk_gap_ns,
+            ),
         ];
         for (metric, described, slot) in found {
             *slot = keep(metric, described, withheld);
@@ -148,8 +178,12 @@ impl<'a> PointAnalysis<'a> {
             estimate(windows.iter().filter_map(|w| value(&w.rates)))
         };
         let all_input = windows.iter().all(|w| w.rates.input_tokens.is_some());
-        point.requests_per_s = of(&|r| Some(r.requests));
-        point.output_tokens_per_s = of(&|r| Some(r.output_tokens));
+        let counted = |of: fn(&CountedRates) -> &Counted| {
+            let trials: Vec<Counted> = windows.iter().map(|w| of(&w.counted).clone()).collect();
+            rate(&trials)
+        };
+        point.requests_per_s = counted(|c| &c.requests);
+        point.output_tokens_per_s = counted(|c| &c.output_tokens);
         point.input_tokens_per_s = of(&|r| r.input_tokens.filter(|_| all_input));
         let tails = || windows.iter().filter_map(|w| w.without_tail);
         point.requests_per_s_without_tail = estimate(tails().map(|r| r.requests));
@@ -203,7 +237,7 @@ fn largest(values: impl Iterator<Item = f64>) -> Option<f64> {
     values.reduce(f64::max)
 }
 
-fn point_load(load: &Load) -> PointLoad {
+pub(crate) fn point_load(load: &Load) -> PointLoad {
     let none = PointLoad::default();
     match *load {
         Load::Closed { concurrency } => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use loadline_schema::document::{Distribution, Interval};
 
+use crate::autocorrelation::correlation;
 use crate::binomial::order_statistic_ranks;
 use crate::quantile::{nearest_rank, select_ranks};
 use crate::student::mean_interval;
@@ -20,6 +21,8 @@ pub(crate) struct Pool {
     pub(crate) flagged: u64,
     trial_means: Vec<f64>,
     trial_start: usize,
+    trial_ends: Vec<usize>,
+    trial_flagged: u64,
 }
 
 impl Pool {
@@ -33,19 +36,45 @@ impl Pool {
         self.values.len() as u64
     }
 
+    /// Values since the last trial was closed.
+    pub(crate) fn of_trial(&self) -> &[u64] {
+        &self.values[self.trial_start..]
+    }
+
+    /// Values since then that are bounds only.
+    pub(crate) fn flagged_of_trial(&self) -> u64 {
+        self.flagged - self.trial_flagged
+    }
+
     /// Closes a trial: gives the mean of its values.
     pub(crate) fn end_trial(&mut self) -> Option<f64> {
         let of_trial = &self.values[self.trial_start..];
         self.trial_start = self.values.len();
+        self.trial_ends.push(self.trial_start);
+        self.trial_flagged = self.flagged;
         let mean = mean(sum(of_trial, 1), of_trial.len() as u64)?;
         self.trial_means.push(mean);
         Some(mean)
+    }
+
+    /// Autocorrelation time of the values in the order they came in, at least 1.
+    fn tau(&self) -> f64 {
+        let values: Vec<f64> = self.values.iter().map(|v| *v as f64).collect();
+        let ends = self.trial_ends.iter().copied().chain([values.len()]);
+        let mut start = 0;
+        let mut segments = Vec::with_capacity(self.trial_ends.len() + 1);
+        for end in ends {
+            segments.push(&values[start..end]);
+            start = end;
+        }
+        correlation(&segments).map_or(1.0, |c| c.tau)
     }
 
     /// The distribution, with `left_out` attempts that have no value; `None` when empty.
     pub(crate) fn distribution(&mut self, left_out: u64) -> Option<Described> {
         let shape = Shape {
             n: self.n(),
+            tau: self.tau(),
             zeros: 0,
             unit_ns: 1,
             left_out,
@@ -59,8 +88,10 @@ impl Pool {
 
 /// What a pool of values is, beside the values.
 pub(crate) struct Shape {
-    /// Independent observations: values, or the requests that the gaps belong to.
+    /// Observations: values, or the requests that the gaps belong to.
     pub(crate) n: u64,
+    /// Autocorrelation time of the observations: they are worth `n / tau` independent ones.
+    pub(crate) tau: f64,
     /// Zeros that belong to the sample and are not stored.
     pub(crate) zeros: u64,
     /// Unit of a value, ns.
@@ -109,13 +140,14 @@ pub(crate) fn describe<T: Copy + Ord + Into<u64>>(
         uncertain: Vec::new(),
     };
     let mut stated = Vec::new();
+    let worth = ((shape.n as f64 / shape.tau.max(1.0)) as u64).max(1);
     for (per_mille, name) in PERCENTILES {
         if is_censored(shape, per_mille) {
             found.censored.push(name);
-        } else if is_uncertain(shape, per_mille, total) {
+        } else if is_uncertain(shape.flagged, per_mille, total) {
             found.uncertain.push(name);
         } else {
-            stated.push((name, Ranks::of(shape.n, total, per_mille)));
+            stated.push((name, Ranks::of(worth, total, per_mille)));
         }
     }
     let sorted = Sorted::new(values, shape, &stated, total);
@@ -144,9 +176,10 @@ fn is_censored(shape: &Shape, per_mille: u32) -> bool {
     u128::from(per_mille) * u128::from(shape.attempts) > 1000 * u128::from(have)
 }
 
-fn is_uncertain(shape: &Shape, per_mille: u32, total: u64) -> bool {
+/// Whether `flagged` uncertain values of `total` are too many for a percentile.
+pub(crate) fn is_uncertain(flagged: u64, per_mille: u32, total: u64) -> bool {
     let allowed = u128::from(1000 - per_mille) * u128::from(total);
-    u128::from(shape.flagged) * 10_000 > allowed
+    u128::from(flagged) * 10_000 > allowed
 }
 
 /// The field of a percentile.
@@ -169,8 +202,9 @@ struct Ranks {
 
 impl Ranks {
     /// `n` independent observations and `total ≥ n` values. Where an observation has several values
-    /// (gaps of a request), the interval is that of `n` values, widened outwards to the sample: as
-    /// if the values of a request moved together, which can only be too wide.
+    /// (gaps of a request), or is worth less than one since they hang together, the interval is that
+    /// of `n` values, widened outwards to the sample: as if the values of a request moved together,
+    /// which can only be too wide.
     fn of(n: u64, total: u64, per_mille: u32) -> Self {
         let (low, high) = order_statistic_ranks(n, per_mille);
         let scaled = |rank: u64| u128::from(rank) * u128::from(total);

@@ -1,48 +1,33 @@
 //! Student's t: the interval of a mean over a few trials.
 
+use crate::interval::beta_quantile;
+
 /// The 97.5 % quantile of Student's t with `df` degrees of freedom (two-sided 95 %).
 /// `None` for `df = 0`.
-///
-/// Found by bisection of the exact distribution function for whole degrees of freedom
-/// (Abramowitz and Stegun, 26.7.3 and 26.7.4).
 pub fn t_quantile_975(df: u64) -> Option<f64> {
-    if df == 0 {
-        return None;
-    }
-    let df = df.min(100_000);
-    let (mut low, mut high) = (1.0, 13.0);
-    for _ in 0..80 {
-        let middle = f64::midpoint(low, high);
-        if within(middle, df) < 0.95 {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    Some(f64::midpoint(low, high))
+    (df > 0).then(|| t_quantile(0.025, df as f64))
 }
 
-/// `P(|T| < t)` for `df` degrees of freedom.
-fn within(t: f64, df: u64) -> f64 {
-    let theta = (t / (df as f64).sqrt()).atan();
-    let (sin, cos) = theta.sin_cos();
-    let cos2 = cos * cos;
-    let odd = df % 2 == 1;
-    // 1 + ½cos² + (1·3)/(2·4)cos⁴ + … for even, cos + ⅔cos³ + (2·4)/(3·5)cos⁵ + … for odd.
-    let mut term = if odd { cos } else { 1.0 };
-    let mut sum = 0.0;
-    let mut k = if odd { 3 } else { 2 };
-    while k <= df {
-        sum += term;
-        term *= cos2 * (k - 1) as f64 / k as f64;
-        k += 2;
+/// The value that Student's t with `df > 0` degrees of freedom exceeds with probability `alpha`
+/// (0 < `alpha` < ½), from the beta distribution of df / (df + t²) (Abramowitz and Stegun, 26.7.1).
+pub fn t_quantile(alpha: f64, df: f64) -> f64 {
+    // T² / (df + T²) is Beta(½, df/2); near 1 its complement has the digits.
+    let share = beta_quantile(1.0 - 2.0 * alpha, 0.5, df / 2.0);
+    if share < 0.5 {
+        return (df * share / (1.0 - share)).sqrt();
     }
-    if odd { (theta + sin * sum) * std::f64::consts::FRAC_2_PI } else { sin * sum }
+    let rest = beta_quantile(2.0 * alpha, df / 2.0, 0.5);
+    (df * (1.0 - rest) / rest).sqrt()
 }
 
 /// Mean and 95 % half width of independent values by Student's t; the half width is absent with
 /// fewer than two of them, and the whole with none.
 pub fn mean_interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
+    mean_interval_at(values, 0.025)
+}
+
+/// The same with probability `alpha` to miss on each side.
+pub fn mean_interval_at(values: &[f64], alpha: f64) -> Option<(f64, Option<f64>)> {
     if values.is_empty() {
         return None;
     }
@@ -51,9 +36,11 @@ pub fn mean_interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
     values.sort_by(f64::total_cmp);
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let Some(t) = t_quantile_975(values.len() as u64 - 1) else { return Some((mean, None)) };
+    if values.len() < 2 {
+        return Some((mean, None));
+    }
     let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    Some((mean, Some(t * (squares / (n - 1.0) / n).sqrt())))
+    Some((mean, Some(t_quantile(alpha, n - 1.0) * (squares / (n - 1.0) / n).sqrt())))
 }
 
 #[cfg(test)]
@@ -81,6 +68,19 @@ mod tests {
             assert!((ours - t).abs() < 6e-4, "df {df}: {ours} against {t}");
         }
         assert_eq!(t_quantile_975(0), None);
+    }
+
+    #[test]
+    fn quantiles_hold_far_out_and_for_broken_degrees_of_freedom() {
+        // df = 1 is Cauchy's law: tan(π (½ − alpha)); df = 2: (1 − 2a) √(2 / (4a(1 − a))).
+        for alpha in [0.2, 0.025, 8.3e-4, 1e-6] {
+            let cauchy = (std::f64::consts::PI * (0.5 - alpha)).tan();
+            assert!((t_quantile(alpha, 1.0) / cauchy - 1.0).abs() < 1e-6, "{alpha}");
+            let two = (1.0 - 2.0 * alpha) * (2.0 / (4.0 * alpha * (1.0 - alpha))).sqrt();
+            assert!((t_quantile(alpha, 2.0) / two - 1.0).abs() < 1e-6, "{alpha}");
+        }
+        let between = t_quantile(0.025, 4.5);
+        assert!(between < t_quantile(0.025, 4.0) && between > t_quantile(0.025, 5.0));
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use loadline_schema::document::{OutcomeCounts, Tokens};
 use loadline_schema::outcome::{ErrorKind, Outcome, TimestampSource, TokenSource};
 use loadline_schema::record::{ChunkTimes, RequestRecord, RequestRow, TrialId};
+use loadline_schema::sla::Latency;
 
+use crate::attempt::{Attempt, TrialAttempts};
 use crate::gaps::{GapPool, first_token_is_late};
 use crate::pool::Pool;
 
@@ -19,11 +21,15 @@ pub(crate) struct Tally {
     pub(crate) requests: OutcomeCounts,
     pub(crate) outside: OutcomeCounts,
     pub(crate) errors: BTreeMap<ErrorKind, u64>,
-    examples: BTreeMap<ErrorKind, (TrialId, u64, String)>,
+    pub(crate) examples: BTreeMap<ErrorKind, (TrialId, u64, String)>,
     pub(crate) finish_reasons: BTreeMap<String, u64>,
     pub(crate) sources: BTreeMap<TimestampSource, u64>,
     pub(crate) pools: Pools,
     pub(crate) gaps: GapPool,
+    /// The attempts of the trial that is being taken.
+    pub(crate) attempts: TrialAttempts,
+    /// The limits on gaps that they are counted against, ns.
+    pub(crate) itl_limits: Vec<f64>,
     pub(crate) tokens: TokenTally,
     /// Answers of the cohort whose first content came after their first token.
     pub(crate) later_output: u64,
@@ -72,6 +78,9 @@ impl Tally {
             self.answer(record, row.chunks.as_ref(), open);
         } else {
             self.error(record);
+            if record.outcome.is_attempt() {
+                self.attempts.push(Attempt::not_ok(record.intended_ns));
+            }
         }
     }
 
@@ -90,15 +99,25 @@ impl Tally {
     fn answer(&mut self, record: &RequestRecord, chunks: Option<&ChunkTimes>, open: bool) {
         let begin = if open { Some(record.intended_ns) } else { record.write_begin_ns };
         let from = |start: Option<u64>, end: Option<u64>| since(start?, end?);
+        let ttft = from(begin, record.first_token_ns);
+        let ttfo = from(begin, record.first_output_ns);
+        let e2e = from(begin, record.done_ns);
+        let tpot = tpot_ns(record);
+        let attempt = Attempt::ok(record.intended_ns)
+            .with(Latency::Ttft, ttft)
+            .with(Latency::Ttfo, ttfo)
+            .with(Latency::E2e, e2e);
+        // An answer of one token has no gaps to limit, and is none the worse for it.
+        let attempt = tpot.map_or(attempt, |ns| attempt.with(Latency::Tpot, Some(ns)));
         let pools = &mut self.pools;
-        pools.ttft.push(from(begin, record.first_token_ns));
+        pools.ttft.push(ttft);
         pools.ttfc.push(from(begin, record.first_chunk_ns));
-        pools.ttfo.push(from(begin, record.first_output_ns));
-        pools.e2e.push(from(begin, record.done_ns));
+        pools.ttfo.push(ttfo);
+        pools.e2e.push(e2e);
         if open {
             pools.ttft_service.push(from(record.write_begin_ns, record.first_token_ns));
         }
-        pools.tpot.push(tpot_ns(record));
+        pools.tpot.push(tpot);
         self.later_output += u64::from(record.first_output_ns != record.first_token_ns);
         self.empty += u64::from(record.first_token_ns.is_none());
         let several = record.output_tokens.is_some_and(|n| n >= 2);
@@ -110,19 +129,25 @@ impl Tally {
             *self.finish_reasons.entry(reason.to_string()).or_default() += 1;
         }
         self.tokens.take(record, chunks);
-        self.chunks(record, chunks);
+        self.chunks(record, chunks, attempt);
     }
 
-    fn chunks(&mut self, record: &RequestRecord, chunks: Option<&ChunkTimes>) {
+    fn chunks(&mut self, record: &RequestRecord, chunks: Option<&ChunkTimes>, attempt: Attempt) {
         let Some(chunks) = chunks else {
             self.without_chunk_times += u64::from(record.token_chunks > 1);
+            self.attempts.push(attempt);
             return;
         };
         self.late_first_tokens += u64::from(first_token_is_late(chunks));
-        if let Some(gaps) = self.gaps.push(chunks) {
-            self.pools.max_gap.push(Some(gaps.longest_ns));
-            self.pools.max_gap.flagged += u64::from(gaps.uncertain);
-        }
+        let Some(gaps) = self.gaps.push(chunks) else {
+            self.attempts.push(attempt);
+            return;
+        };
+        self.pools.max_gap.push(Some(gaps.longest_ns));
+        self.pools.max_gap.flagged += u64::from(gaps.uncertain);
+        let attempt = attempt.with(Latency::MaxGap, Some(gaps.longest_ns));
+        let (values, limits) = (self.gaps.of_answer(), &self.itl_limits);
+        self.attempts.push_with_gaps(attempt, values, gaps.zeros, limits);
     }
 
     /// Errors by name, and an example of each.

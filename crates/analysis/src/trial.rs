@@ -1,12 +1,21 @@
 //! One trial: its figures, and what it adds to the sums of its point.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use loadline_schema::event::EndedEarly;
 use loadline_schema::outcome::Outcome;
 use loadline_schema::plan::{Load, ServingStage};
 use loadline_schema::record::{RequestRecord, RequestRow, Start, TrialId};
+use loadline_schema::sla::Latency;
 
+use crate::attempt::{Reading, TrialAttempts};
 use crate::flight::{Flight, Residence, measure};
 use crate::input::TrialInput;
+use crate::per_trial;
+use crate::rate::{Counted, Parts};
+use crate::saturation::piles_up;
+use crate::steady::{TrialSteady, trial_steady};
 use crate::tally::{Tally, count};
 use crate::window::{Extents, MICRO, Window, extents, micro_tokens_within};
 
@@ -35,6 +44,14 @@ pub(crate) struct TrialFigures {
     /// Operations of the cohort, and those that were sent.
     pub(crate) due: u64,
     pub(crate) sent: u64,
+    /// Its attempts.
+    pub(crate) attempts: TrialAttempts,
+    /// Where its gaps lie in the pool, and the zeros among them.
+    pub(crate) gaps: (Range<usize>, u64),
+    /// Whether it was steady; absent for a burst, which never is, and without a window.
+    pub(crate) steady: Option<TrialSteady>,
+    /// Figures of its single values, by metric.
+    pub(crate) of_values: BTreeMap<String, f64>,
 }
 
 /// What needs a window.
@@ -44,6 +61,9 @@ pub(crate) struct Windowed {
     pub(crate) rates: Rates,
     pub(crate) without_tail: Option<Rates>,
     pub(crate) achieved_per_s: Option<f64>,
+    pub(crate) counted: CountedRates,
+    /// Open loop: whether requests in flight grew.
+    pub(crate) piles_up: bool,
     pub(crate) flight: Flight,
     /// |L − λW| / L with the cohort's mean residence, and what it may be: max(2 %, W / T).
     pub(crate) stationarity: Option<(f64, f64)>,
@@ -56,6 +76,13 @@ pub(crate) struct Rates {
     pub(crate) output_tokens: f64,
     /// Absent when an answer did not tell its prompt tokens.
     pub(crate) input_tokens: Option<f64>,
+}
+
+/// Rates with what happened in the parts of the window, for their intervals.
+#[derive(Debug, Clone)]
+pub(crate) struct CountedRates {
+    pub(crate) requests: Counted,
+    pub(crate) output_tokens: Counted,
 }
 
 /// Analyses a trial and adds its cohort to the tally of the point.
@@ -85,6 +112,11 @@ pub(crate) fn take(
     let windowed =
         extents.window.map(|w| in_window(load, &extents, w, &rows, &cohort, &open_starts));
     let ended_early = trial.end.as_ref().and_then(|end| end.ended_early);
+    let gaps = tally.gaps.extent_of_trial();
+    let mut attempts = std::mem::take(&mut tally.attempts);
+    attempts.close();
+    let steady = windowed.as_ref().and_then(|w| steadiness(load, &extents, w, &rows, &attempts));
+    let of_values = per_trial::of_values(tally, &cohort);
     tally.gaps.end_trial();
     TrialFigures {
         id: trial.id,
@@ -99,6 +131,10 @@ pub(crate) fn take(
         tpot_mean_ns: end_pools(tally),
         due: cohort.len() as u64,
         sent: cohort.iter().filter(|r| r.write_begin_ns.is_some()).count() as u64,
+        attempts,
+        gaps,
+        steady,
+        of_values,
     }
 }
 
@@ -185,14 +221,69 @@ fn in_window(
     };
     let flight = measure(&residences, window.from_ns, window.to_ns, full);
     let tail = extents.by_count.then(|| tail_from_ns(load, &flight, cohort)).flatten();
+    let rates_in_window = rates(rows, &window);
+    let open = matches!(load, Load::Open { .. });
+    let due_until = tail.map_or(window.to_ns, |tail| tail.min(window.to_ns));
+    let due = cohort.len() as u64;
     Windowed {
         window,
-        rates: rates(rows, &window),
+        rates: rates_in_window,
+        counted: counted(rows, &window, &rates_in_window),
+        piles_up: open && piles_up(&residences, window.from_ns, due_until, due),
         without_tail: tail.and_then(|t| window.until(t)).map(|w| rates(rows, &w)),
         achieved_per_s: achieved_per_s(load, extents, &window, cohort),
         flight,
         stationarity: stationarity(&flight, &window, cohort),
     }
+}
+
+/// What happened in the parts of the window. The tokens of an answer are taken as evenly spread from
+/// its first to its last: that is near enough for how a rate fluctuates.
+fn counted(rows: &[&RequestRow], window: &Window, rates: &Rates) -> CountedRates {
+    let done = ok_ends(rows, window);
+    let mut tokens = Parts::new(window, done.len());
+    for record in rows.iter().map(|r| &r.record) {
+        if let (Some(first), Some(last)) = (record.first_token_ns, record.last_token_ns) {
+            let n = record.output_tokens.unwrap_or(record.token_chunks);
+            tokens.spread(first, last, f64::from(n));
+        }
+    }
+    CountedRates {
+        requests: Counted { per_s: rates.requests, ..Counted::of_times(window, &done) },
+        output_tokens: Counted { per_s: rates.output_tokens, parts: tokens },
+    }
+}
+
+/// When answers ended ok in the window, ns.
+fn ok_ends(rows: &[&RequestRow], window: &Window) -> Vec<u64> {
+    let records = rows.iter().map(|r| &r.record).filter(|r| r.outcome == Outcome::Ok);
+    records.filter_map(|r| r.done_ns).filter(|at| window.contains(*at)).collect()
+}
+
+/// Steady state of a trial, up to its tail: in it fewer are in flight, so answers are faster.
+fn steadiness(
+    load: &Load,
+    extents: &Extents,
+    windowed: &Windowed,
+    rows: &[&RequestRow],
+    attempts: &TrialAttempts,
+) -> Option<TrialSteady> {
+    let closed = matches!(load, Load::Closed { .. });
+    if matches!(load, Load::Burst { .. }) {
+        return None;
+    }
+    let last = attempts.attempts.iter().map(|a| a.intended_ns).max().unwrap_or(0);
+    let tail = if closed { windowed.flight.tail_from_ns } else { Some(last) };
+    let tail = tail.filter(|_| extents.by_count);
+    let window = tail.and_then(|t| windowed.window.until(t)).unwrap_or(windowed.window);
+    let e2e = attempts.attempts.iter().filter_map(|a| match a.reading(Latency::E2e) {
+        Reading::Ns(ns) => Some((a.intended_ns as f64 + ns, ns)),
+        Reading::Never | Reading::Nothing => None,
+    });
+    let whole = |ended: f64| !extents.by_count || !closed || ended <= window.to_ns as f64;
+    let e2e: Vec<f64> = e2e.filter(|(ended, _)| whole(*ended)).map(|(_, ns)| ns).collect();
+    let completions = Counted::of_times(&window, &ok_ends(rows, &window));
+    Some(trial_steady(&e2e, &completions.parts.counts, window.length_ns()))
 }
 
 /// By count: in closed loop from the moment in flight fell under 95 % of the slots for good; with

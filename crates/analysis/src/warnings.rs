@@ -7,9 +7,12 @@ use loadline_schema::plan::{Load, Prompt, Warmup};
 
 use crate::client::ClientTally;
 use crate::input::{StageInput, without_repeats};
+use crate::judged::{infinite_means, not_judged, not_recorded};
 use crate::limits::{
     beyond_selftest, client_limited, clock_moved, slow_writes, store_slow, user_clock,
 };
+use crate::saturation::saturated;
+use crate::steady::not_steady;
 use crate::tally::{Tally, attempts};
 use crate::trial::TrialFigures;
 
@@ -51,6 +54,11 @@ pub(crate) fn point_warnings(e: &Evidence, limits: &[String]) -> Vec<Warning> {
         censored(e),
         late_gaps(e),
         late_first_tokens(e),
+        saturated(e),
+        not_judged(e),
+        not_recorded(e),
+        infinite_means(e),
+        not_steady(e),
         not_stationary(e),
         warm_up_short(e),
         output_length(e),
@@ -158,9 +166,17 @@ fn dropped(e: &Evidence) -> Option<Warning> {
 }
 
 fn few_samples(e: &Evidence) -> Option<Warning> {
-    let n = e.point.e2e_ns.as_ref().filter(|d| d.p99.is_some())?.n;
-    (n < NEEDED_FOR_P99).then(|| {
-        let message = format!("{n} answers cannot bound P99 from above: read it as \"at least\"");
+    let e2e = e.point.e2e_ns.as_ref().filter(|d| d.p99.is_some())?;
+    let bounded = e2e.intervals.get("p99").is_some_and(|i| i.high.is_some());
+    (e2e.n < NEEDED_FOR_P99 || !bounded).then(|| {
+        let n = e2e.n;
+        let worth = e.point.steady.as_ref().and_then(|s| s.n_effective);
+        let worth = match worth.filter(|worth| (*worth as u64) < n) {
+            Some(worth) => format!(" (worth {} independent ones)", worth as u64),
+            None => String::new(),
+        };
+        let message =
+            format!("{n} answers{worth} cannot bound P99 from above: read it as \"at least\"");
         let advice = format!("measure {NEEDED_FOR_P99} requests or more: longer, or more trials");
         Warning::new("few_samples", message, advice)
     })

@@ -25,6 +25,7 @@ pub(crate) fn stage() -> ServingStage {
         prompt: Prompt::Synthetic { tokens: Length::Fixed { tokens: 512 }, shared_prefix: 0 },
         output: Output { tokens: Length::Fixed { tokens: 5 }, ignore_eos: true },
         points: vec![Load::Closed { concurrency: 1 }],
+        find: None,
         extent: Extent::Duration { duration_ns: 10 * S },
         warmup: Warmup::Steady { least_ns: 0, answers_per_slot: 0 },
         trials: 1,
@@ -49,7 +50,7 @@ pub(crate) fn stage() -> ServingStage {
 
 /// Nothing known but the plan.
 pub(crate) fn input(stage: &ServingStage) -> StageInput<'_> {
-    StageInput { stage, facts: None, calibration: None, selftest: None }
+    StageInput { stage, facts: None, calibration: None, selftest: None, sla: &[], cost: None }
 }
 
 /// The id of a trial.
