@@ -79,7 +79,9 @@ pub enum CompareError {
     #[error("the {0} has no complete trial at a load that both runs have")]
     NoTrials(&'static str),
     /// The baseline has nothing that a gate's term could be held against.
-    #[error("the gate limits `{metric}`, which the baseline does not have at any common load: {reason}")]
+    #[error(
+        "the gate limits `{metric}`, which the baseline does not have at any common load: {reason}"
+    )]
     GateWithoutBaseline {
         /// The metric.
         metric: String,

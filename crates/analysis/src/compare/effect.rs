@@ -171,7 +171,9 @@ pub(crate) fn noise_floor(
     if candidate_trials == 0 {
         return None;
     }
-    (df > 0).then(|| t_quantile(0.025, df as f64) * (variance * (1.0 / n + 1.0 / candidate_trials as f64)).sqrt())
+    (df > 0).then(|| {
+        t_quantile(0.025, df as f64) * (variance * (1.0 / n + 1.0 / candidate_trials as f64)).sqrt()
+    })
 }
 
 /// Variance around the straight line through the trials in their order.

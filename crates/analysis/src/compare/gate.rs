@@ -26,7 +26,8 @@ pub(crate) fn judge(
     terms: &[GateTerm],
     order: TrialOrder,
 ) -> Result<Gate, CompareError> {
-    let mut gate = Gate { terms: terms.iter().map(GateTerm::to_string).collect(), ..Gate::default() };
+    let mut gate =
+        Gate { terms: terms.iter().map(GateTerm::to_string).collect(), ..Gate::default() };
     let mut p_values = Vec::new();
     let mut beyond: Vec<(Option<usize>, Beyond)> = Vec::new();
     for term in terms {
@@ -103,13 +104,7 @@ fn at_point(pair: &Pair<'_>, term: &GateTerm, order: TrialOrder) -> Outcome {
     }
 }
 
-fn judged(
-    place: &str,
-    term: &GateTerm,
-    scale: Scale,
-    sides: &Sides,
-    order: TrialOrder,
-) -> Outcome {
+fn judged(place: &str, term: &GateTerm, scale: Scale, sides: &Sides, order: TrialOrder) -> Outcome {
     let limit = match term.allowance {
         Allowance::Ratio(ratio) => ratio.ln_1p(),
         Allowance::Difference(difference) => difference,

@@ -1,7 +1,9 @@
 //! Which points of two runs belong together, and in what the runs differ.
 
 use loadline_schema::document::{Document, Point, PointLoad, Serving};
-use loadline_schema::plan::{Arrival, Extent, Find, Load, Output, Plan, Prompt, ServingStage, Stage};
+use loadline_schema::plan::{
+    Arrival, Extent, Find, Load, Output, Plan, Prompt, ServingStage, Stage,
+};
 
 use crate::compare::CompareSubject;
 

@@ -72,8 +72,9 @@ impl Trials {
         let name = metric.to_string();
         let values =
             |point: &Point| point.per_trial.iter().map(|t| t.get(&name).copied()).collect();
-        let attempts =
-            |point: &Point| point.per_trial.iter().filter_map(|t| t.get(ATTEMPTS).copied()).collect();
+        let attempts = |point: &Point| {
+            point.per_trial.iter().filter_map(|t| t.get(ATTEMPTS).copied()).collect()
+        };
         Self {
             baseline: values(pair.baseline),
             candidate: values(pair.candidate),
