@@ -32,8 +32,6 @@ mod share;
 
 pub(crate) use attainment::{attainment, goodput};
 
-/// Misses and hits from which a series of them shows its own correlation.
-const TELLING: f64 = 10.0;
 /// Share inside that stands for "all": the highest level that any figure here is stated for.
 const ALL_BUT: f64 = 0.999;
 
@@ -179,18 +177,18 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Independent observations that a series of 0 and 1 is worth: by its own correlation where it
-    /// has ten of each, else by that of E2E, or its own where that is worse (a few misses in a row
-    /// are one event). Where neither can be told, each trial is one observation.
+    /// Independent observations that a series of 0 and 1 is worth: by its own correlation or that of
+    /// E2E, whichever is longer. Where neither can be told, each trial is one observation.
+    ///
+    /// A series' own correlation alone would not do, however many misses it has: misses come in
+    /// clusters, and a trial that happens to hold few or small ones shows both a low share and a short
+    /// memory, which would add up to a certainty that is not there. (On four exponential servers at
+    /// their line, trials of 9,400 requests, it called 18 % of the points inside for certain at a
+    /// level of 0.08 %.) E2E shows the memory of the target in every answer.
     fn n_effective(&self, series: &[Vec<f64>]) -> f64 {
         let n = series.iter().map(Vec::len).sum::<usize>() as f64;
-        let ones = series.iter().flatten().sum::<f64>();
-        let own = correlated(series);
-        let tau = match (own, self.e2e) {
-            (Some(own), _) if ones >= TELLING && n - ones >= TELLING => Some(own.tau),
-            (Some(own), Some(e2e)) => Some(own.tau.max(e2e.tau)),
-            (own, e2e) => own.or(e2e).map(|c| c.tau),
-        };
+        let taus = [correlated(series), self.e2e].into_iter().flatten().map(|c| c.tau);
+        let tau = taus.reduce(f64::max);
         let trials = series.iter().filter(|s| !s.is_empty()).count() as f64;
         tau.map_or(trials, |tau| (n / tau).max(trials)).min(n)
     }

@@ -75,7 +75,7 @@ fn a_server_that_sheds_its_slow_requests_does_not_pass() {
             .into_iter()
             .map(|row| {
                 let (op, at) = (row.record.op, row.record.intended_ns / MS);
-                if scattered(op) % 20 == 0 { shed(op, at) } else { row }
+                if scattered(op).is_multiple_of(20) { shed(op, at) } else { row }
             })
             .collect();
         for target in [
@@ -154,7 +154,7 @@ fn the_terms_that_bind_are_named() {
         .into_iter()
         .map(|row| {
             let op = row.record.op;
-            if scattered(op) % 5 == 0 { ok(op, op * 9, 300) } else { row }
+            if scattered(op).is_multiple_of(5) { ok(op, op * 9, 300) } else { row }
         })
         .collect();
     let point = judged(OPEN, "e2e_p99<=10s,ttft_p99<=100ms,itl_p99<=1s", vec![rows]);
@@ -222,7 +222,7 @@ fn gaps_are_pooled_and_their_certainty_is_that_of_requests() {
     // 400 answers of 100 gaps of 10 ms; in every tenth answer 3 gaps are 30 ms: 0.3 % beyond 20 ms.
     let rows = |slow: u64| -> Vec<RequestRow> {
         let gaps = |op: u64| -> Vec<u64> {
-            let hit = scattered(op) % 10 == 0;
+            let hit = scattered(op).is_multiple_of(10);
             (0..100).map(|i| if hit && i < slow { 30 * MS } else { 10 * MS }).collect()
         };
         (0..400).map(|op| answer(op, op * 20 * MS, 50 * MS, &gaps(op))).collect()

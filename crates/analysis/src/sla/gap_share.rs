@@ -5,11 +5,13 @@ use loadline_schema::sla::{Latency, Term};
 use loadline_schema::verdict::{TermResult, Verdict};
 
 use super::share::against;
-use super::{Judge, JudgedTrial, PooledGaps, TELLING, unknown};
+use super::{Judge, JudgedTrial, PooledGaps, unknown};
 use crate::attempt::{Attempt, Reading};
-use crate::bootstrap::spread;
+use crate::bootstrap::{block_spread, spread};
 use crate::student::t_quantile;
 
+/// Requests on either side of the limit from which their variance is known.
+const TELLING: f64 = 10.0;
 /// Degrees of freedom at which Student's t is the normal law for all purposes.
 const MANY: f64 = 1e6;
 
@@ -98,7 +100,10 @@ impl Judge<'_> {
         let deviations = series(&|w| w.kept - share * w.gaps);
         let segments: Vec<&[f64]> = deviations.iter().map(Vec::as_slice).collect();
         let Some(spread) = spread(&segments).filter(|s| s.error > 0.0) else { return by_request };
-        let error = spread.error / (gaps / n);
+        // As for shares of attempts: a trial with few misses must not show a short memory for it.
+        let memory = self.e2e.map_or(1.0, |c| c.tau.sqrt());
+        let single = block_spread(&segments, 1).map_or(0.0, |s| s.error);
+        let error = spread.error.max(single * memory) / (gaps / n);
         let alpha = self.confidence.each_side;
         let wider = t_quantile(alpha, spread.df) / t_quantile(alpha, MANY);
         let trials = requests.iter().filter(|t| !t.is_empty()).count() as f64;
