@@ -1,0 +1,100 @@
+//! The points of a serving stage priced, and the stage's cost report at its load line.
+
+use loadline_schema::cost::CostPlan;
+use loadline_schema::document::{Estimate, Point, Serving};
+use loadline_schema::event::Warning;
+use loadline_schema::plan::Load;
+use loadline_schema::verdict::Figure;
+
+use super::{CostBasis, Throughput, cost_report, cost_warnings, point_cost};
+use crate::point::point_load;
+
+/// Prices a stage whose points, load lines and best point are there. `planned` are the loads of its
+/// sweep, empty where a search chose them.
+pub(crate) fn price_serving(
+    serving: &mut Serving,
+    plan: &CostPlan,
+    planned: &[Load],
+) -> Vec<Warning> {
+    let places = places(&serving.points, planned);
+    for (point, place) in serving.points.iter_mut().zip(&places) {
+        let throughput = throughput(point);
+        point.cost = throughput.and_then(|throughput| point_cost(plan, *place, &throughput));
+    }
+    for line in serving.load_line.values_mut() {
+        let point = line.point.or(line.likely_point).and_then(|at| serving.points.get(at));
+        line.cost = point.and_then(|point| point.cost.clone());
+    }
+    let Some(at) = chosen(serving) else { return Vec::new() };
+    let Some(basis) = basis(&serving.points[at], places[at]) else { return Vec::new() };
+    serving.cost = cost_report(plan, &basis);
+    cost_warnings(plan, &basis)
+}
+
+/// Place of each point in the sweep. Points keep the sweep's order, but those that no trial reached
+/// are missing.
+fn places(points: &[Point], planned: &[Load]) -> Vec<usize> {
+    let mut next = 0;
+    let place = |(index, point): (usize, &Point)| {
+        let is_it = |load: &Load| point_load(load) == point.load;
+        let found = planned.iter().skip(next).position(is_it).map(|ahead| next + ahead);
+        next = found.map_or(next, |place| place + 1);
+        found.unwrap_or(index)
+    };
+    points.iter().enumerate().map(place).collect()
+}
+
+/// The point of the load line; of several SLAs that of the smallest load, where all of them hold.
+/// Without one the point with the most output tokens/s, else with the most requests/s.
+fn chosen(serving: &Serving) -> Option<usize> {
+    let line = serving.load_line.values().filter_map(|line| {
+        let at = line.point.or(line.likely_point)?;
+        let load = &serving.points.get(at)?.load;
+        let size = load.rate_per_s.or(load.concurrency.map(|slots| slots as f64))?;
+        Some((size, at))
+    });
+    let of_line = line.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, at)| at);
+    let most = |rate: fn(&Point) -> Option<Estimate>| {
+        let rates = serving.points.iter().enumerate().filter_map(|(at, p)| Some((rate(p)?, at)));
+        // Of equal ones the first: the smaller load.
+        let best = rates.reduce(|best, next| if next.0.value > best.0.value { next } else { best });
+        best.map(|(_, at)| at)
+    };
+    of_line
+        .or_else(|| most(|point| point.output_tokens_per_s))
+        .or_else(|| most(|point| point.requests_per_s))
+}
+
+fn throughput(point: &Point) -> Option<Throughput> {
+    let output = point.output_tokens_per_s.map(|rate| rate.value);
+    let input = point.input_tokens_per_s.map(|rate| rate.value);
+    Some(Throughput {
+        requests_per_s: point.requests_per_s?.value,
+        output_tokens_per_s: output,
+        total_tokens_per_s: output.zip(input).map(|(output, input)| output + input),
+    })
+}
+
+fn basis(point: &Point, index: usize) -> Option<CostBasis> {
+    let tokens = point.tokens.as_ref();
+    let mut basis = CostBasis {
+        load: point.load.clone(),
+        index,
+        throughput: throughput(point)?,
+        input_tokens: tokens.and_then(|tokens| tokens.input),
+        output_tokens: tokens.and_then(|tokens| tokens.output),
+        tokens_are_stated: false,
+        measured: Vec::new(),
+    };
+    let with_interval = |figure: Figure| {
+        let rate = match figure.name.as_str() {
+            "requests_per_s" => point.requests_per_s,
+            "output_tokens_per_s" => point.output_tokens_per_s,
+            _ => None,
+        };
+        let (low, high) = rate.map_or((None, None), |rate| (rate.low, rate.high));
+        Figure { low, high, ..figure }
+    };
+    basis.measured = basis.figures().into_iter().map(with_interval).collect();
+    Some(basis)
+}
