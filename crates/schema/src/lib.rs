@@ -2,15 +2,20 @@
 //! records, events, manifests, the analysis document and the definitions of metrics. Data only:
 //! nothing here does IO, reads a clock or depends on another crate of the project.
 
+pub mod cost;
 pub mod document;
 pub mod event;
+pub mod gate;
 pub mod manifest;
 pub mod metric;
 pub mod outcome;
 pub mod plan;
 pub mod plan_file;
 pub mod record;
+pub mod sla;
+pub mod table_file;
 pub mod units;
+pub mod verdict;
 
 /// Version of the stored formats (manifest, events, records) and of the analysis document.
 /// It grows when a field changes its meaning or goes away; new fields do not change it.
