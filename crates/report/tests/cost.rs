@@ -5,7 +5,7 @@ mod documents;
 
 use std::collections::BTreeMap;
 
-use loadline_report::{Style, cost_terminal, csv, terminal};
+use loadline_report::{Style, cost_terminal, csv, markdown, terminal};
 use loadline_schema::document::{Document, Point, PointLoad};
 use loadline_schema::event::Warning;
 use loadline_schema::verdict::{
@@ -151,7 +151,8 @@ fn the_report_of_a_run_tells_its_costs() {
     let text = terminal(&priced(), &NARROW);
     let from = text.find("\nCost  ").expect("a section");
     let alone = cost_terminal(&priced(), &NARROW);
-    let section = &alone[alone.find("\nCost  ").expect("the same")..];
+    let end = alone.find("\nRun directory").expect("a last line");
+    let section = &alone[alone.find("\nCost  ").expect("the same")..end];
     assert!(text[from..].starts_with(section.trim_end()), "one text for both:\n{text}");
     assert!(!terminal(&documents::good(), &NARROW).contains("\nCost  "), "nothing is priced");
 }
@@ -174,10 +175,18 @@ fn costs_fit_the_page_and_steer_no_terminal() {
             let text = cost_terminal(&document, &Style { width, colour: false });
             assert!(!text.contains('\x1b'));
             for line in text.lines() {
-                assert!(line.width() <= width, "{width}: {line}");
+                let is_path = line.contains("./runs/");
+                assert!(is_path || line.width() <= width, "{width}: {line}");
             }
         }
     }
+}
+
+#[test]
+fn markdown_has_the_cost_of_a_token() {
+    let text = markdown(&priced());
+    assert!(text.contains("| EUR per Mtok output |") && text.contains("| 0.387 |"), "{text}");
+    assert!(!markdown(&documents::good()).contains("Mtok"), "nothing is priced");
 }
 
 #[test]

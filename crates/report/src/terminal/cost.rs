@@ -1,7 +1,7 @@
 //! What it costs: the answer, a row for each load, what it rests on, what moves it, and what an
 //! API takes for the same. The same for the points of a run and the rows of a table.
 
-use loadline_schema::document::{Document, Estimate, PointLoad, Serving};
+use loadline_schema::document::{Document, Estimate, Point, PointLoad, Serving};
 use loadline_schema::verdict::{Bill, BreakEven, CostReport, Figure, PointCost};
 
 use super::{Page, head, table_report};
@@ -87,6 +87,7 @@ pub fn cost_terminal(document: &Document, style: &Style) -> String {
         page.hanging("", "", &table_report::title(document), Tone::Strong);
         whole(&mut page, &Costs::of_table(document), document);
     }
+    head::footer(&mut page, document);
     page.text
 }
 
@@ -103,8 +104,18 @@ fn whole(page: &mut Page, costs: &Costs<'_>, document: &Document) {
     sections(page, costs);
 }
 
+/// Cost per million output tokens of each point; nothing where no point has one.
+pub(crate) fn cost_column(points: &[Point]) -> Option<Column> {
+    let price = |point: &Point| point.cost.as_ref().and_then(|cost| cost.per_mtok_output);
+    let cells = points.iter().map(|point| told(price(point))).collect();
+    let currency = points.iter().find_map(|point| Some(plain(&point.cost.as_ref()?.currency)))?;
+    let column = Column::numbers(&format!("{currency} per"), "Mtok output", cells);
+    column.has_content(&[ABSENT]).then_some(column)
+}
+
 /// Warnings that are about costs.
-const CODES: [&str; 2] = ["idle_power_assumed", "no_break_even"];
+const CODES: [&str; 5] =
+    ["idle_power_assumed", "no_break_even", "no_power", "no_tokens", "tokens_differ"];
 
 /// The costs of a stage, for a report with more in it; nothing where nothing is priced.
 pub(super) fn section(page: &mut Page, stage: &Serving) {

@@ -106,7 +106,8 @@ fn one_currency(given: &CostFile) -> Result<String, Fault> {
     .flatten();
     let help = "currencies are labels and are never converted: write all amounts in one";
     let Some(first) = amounts.next() else {
-        return Err(Fault::at(&[], "no amount of money is given", "add `electricity` and `watts`"));
+        let help = "add a price: `electricity` with `watts`, `hardware` or `other`";
+        return Err(Fault::at(&[], "no amount of money is given", help));
     };
     match amounts.find(|money| money.currency != first.currency) {
         Some(other) => {
