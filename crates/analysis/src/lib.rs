@@ -19,16 +19,16 @@ mod interval;
 mod judged;
 mod limits;
 mod load_line;
-mod pareto;
 #[cfg(test)]
 mod noise;
+mod pareto;
 mod per_trial;
 mod point;
 mod pool;
 mod quantile;
 mod rate;
-mod saturation;
 mod rows;
+mod saturation;
 mod scalability;
 mod search;
 mod sla;
@@ -36,8 +36,8 @@ mod stage;
 mod steady;
 mod student;
 mod tally;
-mod trend;
 mod trade_off;
+mod trend;
 mod trial;
 mod warnings;
 mod window;
@@ -46,19 +46,19 @@ pub use attempt::Attempt;
 pub use autocorrelation::{Correlation, correlation};
 pub use binomial::order_statistic_ranks;
 pub use compare::{
-    CompareError, CompareOptions, CompareSubject, RELEVANT_RATIO, RELEVANT_SHARE, TRIALS_FOR_VERDICT,
-    TrialOrder, TrialStart, compare, trial_order,
+    CompareError, CompareOptions, CompareSubject, RELEVANT_RATIO, RELEVANT_SHARE,
+    TRIALS_FOR_VERDICT, TrialOrder, TrialStart, compare, trial_order,
 };
 pub use cost::{CostBasis, Throughput, cost_report, cost_warnings, point_cost};
 pub use input::{StageInput, TrialInput, latest_parts};
 pub use interval::{attempts_needed, proportion_bounds};
 pub use load_line::{load_line, load_value};
+pub use pareto::pareto;
 pub use point::{PointAnalysis, serving_point};
 pub use quantile::{nearest_rank, select_ranks};
-pub use pareto::pareto;
 pub use rows::{THROUGHPUT, TableSettings, analyze_table};
-pub use scalability::{fitted_per_s, scalability};
 pub use saturation::piles_up;
+pub use scalability::{fitted_per_s, scalability};
 pub use search::{
     Ended, FoundLine, Look, Search, SearchOver, SearchSettings, SlaLook, Step, stage_alpha,
 };

@@ -3,9 +3,13 @@
 use loadline_schema::SCHEMA_VERSION;
 use loadline_schema::document::{Document, Engine, Point, RunSummary, Selftest, Serving};
 use loadline_schema::event::Warning;
-use loadline_schema::plan::{Load, ServingStage};
+use loadline_schema::plan::{Find, Load, ServingStage};
+use loadline_schema::sla::Sla;
 
+use crate::cost::price_serving;
 use crate::input::{StageInput, without_repeats};
+use crate::load_line::load_lines;
+use crate::trade_off::relate;
 
 /// A stage with its analysed points.
 pub struct StageResult<'a> {
@@ -22,15 +26,30 @@ pub fn document(
     selftest: Option<Selftest>,
     warnings: Vec<Warning>,
 ) -> Document {
-    let of_stages = stages.iter().flat_map(|s| stage_warnings(s.input.stage));
-    let warnings = without_repeats(of_stages.chain(warnings).collect());
+    let mut all: Vec<Warning> = stages.iter().flat_map(|s| stage_warnings(s.input.stage)).collect();
+    let targets = stages.iter().flat_map(|s| s.input.sla);
+    let texts = |sla: &Sla| sla.terms.iter().map(ToString::to_string).collect();
+    let sla = targets.map(|sla| (sla.name.clone(), texts(sla))).collect();
+    let mut priced = Vec::with_capacity(stages.len());
+    for result in stages {
+        let StageInput { stage, cost, .. } = result.input;
+        let mut serving = serving(result);
+        relate(&mut serving);
+        if let Some(plan) = cost {
+            all.extend(price_serving(&mut serving, plan, &stage.points));
+        }
+        priced.push(serving);
+    }
+    let warnings = without_repeats(all.into_iter().chain(warnings).collect());
     Document {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        run,
-        serving: stages.into_iter().map(serving).collect(),
+        run: Some(run),
+        sla,
+        serving: priced,
         selftest,
         warnings,
+        ..Document::default()
     }
 }
 
@@ -46,7 +65,10 @@ fn serving(result: StageResult<'_>) -> Serving {
         model: facts.and_then(|f| f.model.clone()).or_else(|| stage.model.clone()),
         template_tokens: calibration.and_then(|c| c.template_tokens),
         insecure: stage.insecure,
+        searched: stage.find.is_some(),
+        load_line: load_lines(&result.points),
         points: result.points,
+        ..Serving::default()
     }
 }
 
@@ -54,7 +76,8 @@ fn serving(result: StageResult<'_>) -> Serving {
 fn stage_warnings(stage: &ServingStage) -> Vec<Warning> {
     let name = &stage.name;
     let mut warnings = Vec::new();
-    if stage.points.iter().any(|p| matches!(p, Load::Closed { .. })) {
+    let closed = stage.points.iter().any(|p| matches!(p, Load::Closed { .. }));
+    if closed || matches!(stage.find, Some(Find::Concurrency { .. })) {
         warnings.push(Warning::new(
             "closed_loop_hides_queueing",
             format!(

@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use loadline_schema::units::Ratio;
+
+use crate::cost_args::CostArgs;
 use crate::serving_args::ServingArgs;
+use crate::sla_args::SlaArgs;
+use crate::table_args::{AnalyzeArgs, TokenArgs};
 
 /// Tells how much load an LLM server carries, and how well.
 #[derive(Debug, Parser)]
@@ -20,8 +25,16 @@ pub(crate) enum Verb {
     Serving(Box<ServingArgs>),
     /// Carry out a plan (TOML)
     Run(RunArgs),
+    /// Check a plan, its targets, and whether its trials are long enough, without loading them
+    Check(CheckArgs),
     /// Show the result of a run again
-    Report(ReportArgs),
+    Report(Box<ReportArgs>),
+    /// Analyse a table measured elsewhere: which row for which SLA, scaling, cost
+    Analyze(Box<AnalyzeArgs>),
+    /// Price a run or a table: cost per token, request and hour, and the break-even with an API
+    Cost(Box<PriceArgs>),
+    /// Compare two runs: what changed, how sure that is, and whether a gate holds
+    Compare(CompareArgs),
     /// Write the records of a run as CSV, JSON lines or Parquet
     Export(ExportArgs),
     /// List the runs
@@ -78,6 +91,16 @@ pub(crate) struct RunArgs {
     pub(crate) options: RunOptions,
 }
 
+/// Checks a plan.
+#[derive(Debug, Args)]
+#[command(after_help = "Reaches every target with one or two requests each. Example:
+  loadline check plan.toml")]
+pub(crate) struct CheckArgs {
+    /// The plan
+    #[arg(value_name = "PLAN", default_value = "loadline.toml")]
+    pub(crate) plan: PathBuf,
+}
+
 /// Shows a stored run.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -96,6 +119,43 @@ pub(crate) struct ReportArgs {
     /// Folder that holds runs
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) sla: SlaArgs,
+    #[command(flatten)]
+    pub(crate) cost: CostArgs,
+}
+
+/// Prices a stored run, or a table measured elsewhere.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  loadline cost 7kq2mz4a --watts 350 --electricity \"0.30 EUR/kWh\"
+  loadline cost 7kq2mz4a --watts 220,300,350,350 --idle-watts 60 --duty-cycle 25% \\
+      --electricity \"0.30 EUR/kWh\" --pue 1.3 \\
+      --hardware-price \"4200 EUR\" --hardware-years 3 --residual 20% \\
+      --api-price \"some-api=0.15/0.60 EUR/Mtok\"
+  loadline cost table.csv --watts 350 --electricity \"0.30 EUR/kWh\" --tokens-per-request 256
+
+Flags replace single keys of the plan's [cost]. Currencies are labels: all amounts have one, and
+none is converted. What is not stated has no share in the cost.")]
+pub(crate) struct PriceArgs {
+    /// A run (its folder, its id or the beginning of one), or a table (CSV; - reads stdin)
+    #[arg(value_name = "RUN|TABLE")]
+    pub(crate) subject: String,
+    #[command(flatten)]
+    pub(crate) cost: CostArgs,
+    #[command(flatten)]
+    pub(crate) tokens: TokenArgs,
+    #[command(flatten)]
+    pub(crate) sla: SlaArgs,
+    /// Form of the result
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+    /// Folder that holds runs
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,6 +163,59 @@ pub(crate) enum ReportFormat {
     Text,
     Json,
     Csv,
+    Md,
+}
+
+/// Compares runs.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A verdict needs five trials of each point on both sides. Trials that took turns \
+(A B A B) find smaller changes, since a drift of the machine meets both sides. A term of a gate \
+fails where its metric certainly moved beyond the allowance (exit code 5); an estimate beyond it \
+that is not certain is told as undecided and does not fail.
+
+Examples:
+  loadline compare 7kq2mz4a c5xw3t2e
+  loadline compare 7kq2mz4a c5xw3t2e --gate 'ttft_p99<=+5%,requests_per_s>=-3%'
+  loadline compare main candidate --out ci-runs --gate 'itl_p50<=+2ms' --format md > comment.md"
+)]
+pub(crate) struct CompareArgs {
+    /// The baseline: its folder, its id or the beginning of one
+    #[arg(value_name = "BASE")]
+    pub(crate) baseline: String,
+    /// The candidate, likewise
+    #[arg(value_name = "CANDIDATE")]
+    pub(crate) candidate: String,
+    /// Largest allowed changes for the worse; may be repeated [example: 'ttft_p99<=+5%']
+    #[arg(long, value_name = "TERMS", allow_hyphen_values = true)]
+    pub(crate) gate: Vec<String>,
+    /// Smallest change that matters: an interval inside it means no change
+    #[arg(long, value_name = "RATIO", default_value = "5%")]
+    pub(crate) relevant: Ratio,
+    /// BASE and CANDIDATE are plans: carry out both first, their trials in turn (A B A B)
+    #[arg(long)]
+    pub(crate) interleave: bool,
+    /// With --interleave: do not ask back, load that leaves this network may be large
+    #[arg(long, requires = "interleave")]
+    pub(crate) yes: bool,
+    /// Compare runs of other work, another model or other token lengths, too
+    #[arg(long)]
+    pub(crate) allow_differences: bool,
+    /// Form of the result
+    #[arg(long, value_enum, default_value_t = CompareFormat::Text)]
+    pub(crate) format: CompareFormat,
+    /// The same as --format json: the candidate's document with the comparison in it
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+    /// Folder that holds runs
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompareFormat {
+    Text,
+    Json,
     Md,
 }
 

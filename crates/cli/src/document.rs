@@ -1,19 +1,27 @@
 //! From a run directory to the analysis document: reads trial by trial, so that memory holds one
 //! trial's records.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use loadline_analysis::{
-    PointAnalysis, StageInput, StageResult, TrialInput, document, latest_parts,
+    PointAnalysis, SearchSettings, StageInput, StageResult, TrialInput, TrialStart, document,
+    latest_parts, load_value,
 };
-use loadline_schema::document::{Document, RunSummary};
+use loadline_schema::document::{Document, Point, RunSummary};
 use loadline_schema::event::{Calibration, Event, EventKind, TargetFacts, TrialEnd, Warning};
 use loadline_schema::manifest::RunStatus;
-use loadline_schema::outcome::{Phase, TokenSource};
-use loadline_schema::plan::{ServingStage, Stage};
-use loadline_schema::record::{RequestRow, TrialId};
+use loadline_schema::outcome::Phase;
+use loadline_schema::plan::{Load, Plan, ServingStage, Stage};
+use loadline_schema::record::TrialId;
 use loadline_store::{RunReader, RunState, StoreError};
+
+use crate::cost_args::CostArgs;
+use crate::exit::Failure;
+use crate::sla_args::SlaArgs;
+
+use crate::find::is_probe;
 
 /// What the event log says, by trial and stage.
 #[derive(Default)]
@@ -23,9 +31,9 @@ struct Log {
     measure_from: BTreeMap<TrialId, u64>,
     facts: BTreeMap<u16, TargetFacts>,
     calibrations: BTreeMap<u16, Calibration>,
+    /// Points that searches chose, by stage, in the order of choice.
+    chosen: BTreeMap<u16, Vec<Load>>,
     warnings: Vec<Warning>,
-    /// Output tokens by operation, where `/tokenize` counted them.
-    tokens: BTreeMap<TrialId, BTreeMap<u64, u32>>,
 }
 
 impl Log {
@@ -52,8 +60,8 @@ impl Log {
             EventKind::Calibrated { stage, calibration } => {
                 self.calibrations.insert(stage, calibration);
             }
-            EventKind::TokenCounts { trial, tokens } => {
-                self.tokens.insert(trial, tokens.into_iter().collect());
+            EventKind::PointChosen { stage, load, .. } => {
+                self.chosen.entry(stage).or_default().push(load);
             }
             EventKind::Warning(warning) => self.warnings.push(warning),
             _ => {}
@@ -63,82 +71,165 @@ impl Log {
 
 /// The analysis of a run.
 pub(crate) fn analyse(dir: &Path) -> Result<Document, StoreError> {
-    let run = RunReader::open(dir)?;
-    let manifest = run.manifest().clone();
-    let plan = run.plan()?;
-    let mut log = Log::new(run.events()?.events);
-    log.warnings.extend(state_warnings(&run));
-    let trials = latest_parts(log.started.iter().copied().chain(run.trials()));
-    let mut stages = Vec::with_capacity(plan.stages.len());
-    for (index, Stage::Serving(stage)) in (0..).zip(&plan.stages) {
-        let input = StageInput {
-            stage,
-            facts: log.facts.get(&index),
-            calibration: log.calibrations.get(&index),
-            selftest: manifest.selftest.as_ref(),
+    Stored::open(dir)?.analyse()
+}
+
+/// A run directory with its plan and log, ready to be analysed.
+pub(crate) struct Stored {
+    run: RunReader,
+    pub(crate) plan: Plan,
+    log: Log,
+}
+
+impl Stored {
+    /// Reads everything but the records.
+    pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
+        let run = RunReader::open(dir)?;
+        let plan = run.plan()?;
+        let mut log = Log::new(run.events()?.events);
+        log.warnings.extend(state_warnings(&run));
+        Ok(Self { run, plan, log })
+    }
+
+    /// Judges by the targets of flags instead of the plan's, where there are any.
+    pub(crate) fn judge_by(&mut self, sla: &SlaArgs) -> Result<(), Failure> {
+        let targets = sla.targets()?;
+        if !targets.is_empty() {
+            self.plan.sla = targets;
+        }
+        Ok(())
+    }
+
+    /// Puts the prices of flags in the place of the plan's.
+    pub(crate) fn price_by(&mut self, cost: &CostArgs) -> Result<(), Failure> {
+        let of_stage = (0..).zip(&self.plan.stages);
+        let points = of_stage.map(|(index, Stage::Serving(stage))| self.loads(index, stage).len());
+        self.plan.cost = cost.plan_over(self.plan.cost.as_ref(), points.max().unwrap_or(0))?;
+        Ok(())
+    }
+
+    /// When the trials that were carried out as planned began.
+    pub(crate) fn trial_starts(&self) -> Vec<TrialStart> {
+        let origin = i128::from(self.run.manifest().origin_unix_ns);
+        let ends = self.log.ends.values().filter(|end| end.ended_early.is_none());
+        let latest = latest_parts(ends.clone().map(|end| end.trial));
+        ends.filter(|end| latest.contains(&end.trial))
+            .map(|end| {
+                let at_unix_ns = origin + i128::from(end.start_ns);
+                TrialStart { trial: end.trial, at_unix_ns }
+            })
+            .collect()
+    }
+
+    /// The whole document.
+    pub(crate) fn analyse(&self) -> Result<Document, StoreError> {
+        let manifest = self.run.manifest().clone();
+        let started = self.log.started.iter().copied();
+        let trials = latest_parts(started.chain(self.run.trials()));
+        let mut stages = Vec::with_capacity(self.plan.stages.len());
+        for (index, Stage::Serving(stage)) in (0..).zip(&self.plan.stages) {
+            let of_stage: Vec<TrialId> =
+                trials.iter().copied().filter(|id| id.stage == index).collect();
+            let points = self.points(index, stage, &of_stage)?;
+            stages.push(StageResult { input: self.input(index, stage), points });
+        }
+        let summary = RunSummary {
+            id: manifest.id,
+            name: manifest.name,
+            directory: self.run.dir().display().to_string(),
+            started: manifest.started,
+            status: match self.run.state() {
+                RunState::Sealed => RunStatus::Sealed,
+                RunState::Running | RunState::Elsewhere => RunStatus::Running,
+                RunState::Killed | RunState::Interrupted | RunState::Unreadable => {
+                    RunStatus::Interrupted
+                }
+            },
+            seed: manifest.seed,
+            hosts: manifest.hosts,
         };
-        let of_stage = trials.iter().copied().filter(|id| id.stage == index).collect::<Vec<_>>();
-        stages.push(StageResult { input, points: points(&run, &log, stage, input, &of_stage)? });
+        Ok(document(summary, stages, manifest.selftest.clone(), self.log.warnings.clone()))
     }
-    let summary = RunSummary {
-        id: manifest.id,
-        name: manifest.name,
-        directory: dir.display().to_string(),
-        started: manifest.started,
-        status: match run.state() {
-            RunState::Sealed => RunStatus::Sealed,
-            RunState::Running | RunState::Elsewhere => RunStatus::Running,
-            RunState::Killed | RunState::Interrupted | RunState::Unreadable => {
-                RunStatus::Interrupted
-            }
-        },
-        seed: manifest.seed,
-        hosts: manifest.hosts,
-    };
-    Ok(document(summary, stages, manifest.selftest.clone(), log.warnings.clone()))
-}
 
-fn points(
-    run: &RunReader,
-    log: &Log,
-    stage: &ServingStage,
-    input: StageInput<'_>,
-    trials: &[TrialId],
-) -> Result<Vec<loadline_schema::document::Point>, StoreError> {
-    let mut points = Vec::with_capacity(stage.points.len());
-    for (index, load) in (0..).zip(&stage.points) {
-        let mut analysis = PointAnalysis::new(input, *load);
-        let mut any = false;
-        for id in trials.iter().copied().filter(|id| id.point == index) {
-            let mut rows = run.read_trial(id)?;
-            if let Some(counts) = log.tokens.get(&id) {
-                count_anew(&mut rows.requests, counts);
-            }
-            any = true;
-            analysis.add(&TrialInput {
-                id,
-                rows: rows.requests,
-                starts: rows.starts,
-                end: log.ends.get(&id).cloned(),
-                measure_from_ns: log.measure_from.get(&id).copied(),
-            });
-        }
-        if any {
-            points.push(analysis.finish());
+    fn input<'a>(&'a self, index: u16, stage: &'a ServingStage) -> StageInput<'a> {
+        StageInput {
+            stage,
+            facts: self.log.facts.get(&index),
+            calibration: self.log.calibrations.get(&index),
+            selftest: self.run.manifest().selftest.as_ref(),
+            sla: &self.plan.sla,
+            cost: self.plan.cost.as_ref(),
         }
     }
-    Ok(points)
-}
 
-/// Puts the counts of `/tokenize` in the place of numbers of chunks.
-fn count_anew(rows: &mut [RequestRow], counts: &BTreeMap<u64, u32>) {
-    for record in rows.iter_mut().map(|row| &mut row.record) {
-        if let Some(tokens) = counts.get(&record.op)
-            && record.token_source == Some(TokenSource::Chunks)
-        {
-            record.output_tokens = Some(*tokens);
-            record.token_source = Some(TokenSource::Tokenize);
+    /// Loads of a stage: planned, or chosen by its search.
+    fn loads<'a>(&'a self, index: u16, stage: &'a ServingStage) -> &'a [Load] {
+        match stage.find {
+            Some(_) => self.log.chosen.get(&index).map_or(&[], Vec::as_slice),
+            None => &stage.points,
         }
+    }
+
+    fn points(
+        &self,
+        index: u16,
+        stage: &ServingStage,
+        trials: &[TrialId],
+    ) -> Result<Vec<Point>, StoreError> {
+        let search = SearchSettings::of_stage(stage, self.plan.sla.len());
+        let mut points = Vec::new();
+        for (number, load) in (0..).zip(self.loads(index, stage)) {
+            if is_probe(stage, load) {
+                continue;
+            }
+            let mut analysis = PointAnalysis::new(self.input(index, stage), *load);
+            if let Some(search) = &search {
+                // The bounds of a line that was searched hold together, over all its looks.
+                analysis = analysis.with_confidence(search.alpha());
+            }
+            let mut any = false;
+            for id in trials.iter().copied().filter(|id| id.point == number) {
+                any = true;
+                analysis.add(&self.trial(id)?);
+            }
+            if any {
+                points.push((load_value(load), analysis.finish()));
+            }
+        }
+        if search.is_some() {
+            // In order of load, whatever the order of choice.
+            points.sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+        }
+        Ok(points.into_iter().map(|(_, point)| point).collect())
+    }
+
+    /// One point from some of its trials, judged at a level of its own (each side).
+    pub(crate) fn point(
+        &self,
+        stage: &ServingStage,
+        load: Load,
+        trials: &[TrialId],
+        alpha: f64,
+    ) -> Result<Point, StoreError> {
+        let index = trials.first().map_or(0, |id| id.stage);
+        let mut analysis =
+            PointAnalysis::new(self.input(index, stage), load).with_confidence(alpha);
+        for id in trials {
+            analysis.add(&self.trial(*id)?);
+        }
+        Ok(analysis.finish())
+    }
+
+    /// Everything that one trial left behind.
+    fn trial(&self, id: TrialId) -> Result<TrialInput, StoreError> {
+        let rows = self.run.read_trial(id)?;
+        Ok(TrialInput {
+            id,
+            rows: rows.requests,
+            starts: rows.starts,
+            end: self.log.ends.get(&id).cloned(),
+            measure_from_ns: self.log.measure_from.get(&id).copied(),
+        })
     }
 }
 

@@ -13,6 +13,10 @@ pub(crate) enum Exit {
     Usage,
     /// Nothing answers at the target, or it refuses everything (401 too).
     Unreachable,
+    /// No load that was measured keeps an SLA.
+    SlaMissed,
+    /// A gate of a comparison failed.
+    Regression,
     /// A trial ended short of its plan.
     Incomplete,
 }
@@ -25,6 +29,8 @@ impl Exit {
             Self::Internal => 1,
             Self::Usage => 2,
             Self::Unreachable => 3,
+            Self::SlaMissed => 4,
+            Self::Regression => 5,
             Self::Incomplete => 6,
         }
     }

@@ -1,13 +1,18 @@
 //! The `loadline` command: verbs, one file each.
 
 mod args;
+mod cost_args;
 mod document;
 mod exit;
+mod find;
+mod interleave;
 mod measure;
 mod output;
 mod preview;
 mod progress;
 mod serving_args;
+mod sla_args;
+mod table_args;
 mod verbs;
 
 use clap::Parser;
@@ -24,7 +29,11 @@ fn main() -> std::process::ExitCode {
     let result = match verb {
         Verb::Serving(args) => verbs::serving::run(&args),
         Verb::Run(args) => verbs::run::run(&args),
+        Verb::Check(args) => verbs::check::run(&args),
         Verb::Report(args) => verbs::report::run(&args),
+        Verb::Analyze(args) => verbs::analyze::run(&args),
+        Verb::Cost(args) => verbs::cost::run(&args),
+        Verb::Compare(args) => verbs::compare::run(&args),
         Verb::Export(args) => verbs::export::run(&args),
         Verb::List(args) => verbs::list::run(&args),
         Verb::Selftest(args) => verbs::selftest::run(&args),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use loadline_runner::{Finished, Request, Resume};
-use loadline_schema::document::{Document, Point};
+use loadline_schema::document::{Document, Point, Serving};
 use loadline_schema::event::EndedEarly;
 use loadline_schema::plan::{Plan, Stage};
 use loadline_schema::plan_file::PlanFile;
@@ -14,6 +14,7 @@ use loadline_serving::trial::Stop;
 use crate::args::RunOptions;
 use crate::document::analyse;
 use crate::exit::{Exit, Failure};
+use crate::find::LoadLineSearch;
 use crate::output::{print, say, style};
 use crate::preview;
 use crate::progress::View;
@@ -39,6 +40,11 @@ pub(crate) fn measure(
         None => fresh_seed()?,
     };
     let plan = file.resolve(seed).map_err(|error| Failure::usage(error.to_string()))?;
+    if let Some(place) = loadline_store::masked_place(&plan) {
+        return Err(Failure::usage(format!(
+            "{place} is masked (***): a run directory keeps no secrets; put yours in again"
+        )));
+    }
     if options.dry_run {
         return Ok(print(&preview::dry_run(&plan)));
     }
@@ -55,7 +61,9 @@ pub(crate) fn measure(
         resume: resume.map(|dir| Resume { dir }),
         show_exchange: options.verbose.then_some(say),
     };
-    let finished = loadline_runner::run(&request, &stop, &mut |event| view.event(event))?;
+    let mut search = LoadLineSearch::new(&plan);
+    let finished =
+        loadline_runner::run(&request, &stop, &mut search, &mut |event| view.event(event))?;
     drop(view);
     conclude(&finished, options)
 }
@@ -90,7 +98,7 @@ fn conclude(finished: &Finished, options: &RunOptions) -> Result<Exit, Failure> 
     Ok(if refused_everything(&document) {
         Exit::Unreachable
     } else {
-        incomplete(incomplete_exit(&document))
+        incomplete(judged_exit(&document))
     })
 }
 
@@ -119,9 +127,33 @@ fn points(document: &Document) -> impl Iterator<Item = &Point> {
     document.serving.iter().flat_map(|stage| &stage.points)
 }
 
-fn incomplete_exit(document: &Document) -> Exit {
-    let incomplete = points(document).any(|point| point.incomplete.is_some());
-    if incomplete { Exit::Incomplete } else { Exit::Ok }
+/// Incomplete before missed.
+fn judged_exit(document: &Document) -> Exit {
+    // In a search a load that the target refuses is a finding.
+    let is_finding = |stage: &Serving, point: &Point| {
+        let refused = Some(EndedEarly::StopAfterErrors);
+        stage.searched && point.incomplete.as_ref().is_some_and(|i| i.reason == refused)
+    };
+    let is_incomplete = |stage: &Serving| {
+        stage.points.iter().any(|p| p.incomplete.is_some() && !is_finding(stage, p))
+    };
+    if document.serving.iter().any(is_incomplete) {
+        Exit::Incomplete
+    } else if misses_an_sla(document) {
+        Exit::SlaMissed
+    } else {
+        Exit::Ok
+    }
+}
+
+/// Whether there is an SLA that no point of a stage keeps, by the estimates.
+pub(crate) fn misses_an_sla(document: &Document) -> bool {
+    document.serving.iter().any(|stage| {
+        document.sla.keys().any(|name| {
+            let results = || stage.points.iter().filter_map(|point| point.sla.get(name));
+            results().next().is_some() && !results().any(|result| result.likely)
+        })
+    })
 }
 
 /// Not one answer, and every request was refused: no connection, or no access.
@@ -141,7 +173,7 @@ fn refused_everything(document: &Document) -> bool {
     any
 }
 
-fn ask_before_large(plan: &Plan, yes: bool) -> Result<(), Failure> {
+pub(crate) fn ask_before_large(plan: &Plan, yes: bool) -> Result<(), Failure> {
     for Stage::Serving(stage) in &plan.stages {
         let outside = stage
             .endpoints
@@ -162,7 +194,7 @@ fn ask_before_large(plan: &Plan, yes: bool) -> Result<(), Failure> {
 }
 
 /// Ctrl-C and SIGTERM stop the trial; what was measured is sealed. A second one ends at once.
-fn stop_on_signals(stop: &Arc<Stop>) -> Result<(), Failure> {
+pub(crate) fn stop_on_signals(stop: &Arc<Stop>) -> Result<(), Failure> {
     let stop = Arc::clone(stop);
     ctrlc::set_handler(move || {
         if stop.why().is_some() {
@@ -176,7 +208,7 @@ fn stop_on_signals(stop: &Arc<Stop>) -> Result<(), Failure> {
     .map_err(Failure::internal)
 }
 
-fn fresh_seed() -> Result<u64, Failure> {
+pub(crate) fn fresh_seed() -> Result<u64, Failure> {
     let mut bytes = [0_u8; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|error| Failure::internal(format!("no random numbers: {error}")))?;

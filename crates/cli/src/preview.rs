@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use loadline_report::quantity;
-use loadline_schema::plan::{Api, Extent, Length, Load, Plan, Prompt, ServingStage, Stage, Warmup};
+use loadline_schema::plan::{
+    Api, Extent, Find, Length, Load, Plan, Prompt, ServingStage, Stage, Warmup,
+};
 
 /// The preview of a plan.
 pub(crate) fn dry_run(plan: &Plan) -> String {
@@ -45,11 +47,19 @@ fn warmup_ns(stage: &ServingStage) -> u64 {
     }
 }
 
+/// An address without what may be a key.
+pub(crate) fn masked(url: &str) -> String {
+    loadline_serving::endpoint::mask_url(url)
+}
+
 fn stage_preview(text: &mut String, stage: &ServingStage) {
-    let endpoints: Vec<String> =
-        stage.endpoints.iter().map(|url| loadline_serving::endpoint::mask_url(url)).collect();
+    let endpoints: Vec<String> = stage.endpoints.iter().map(|url| masked(url)).collect();
     let model = stage.model.as_deref().unwrap_or("the first that the server offers");
-    let points: Vec<String> = stage.points.iter().map(point).collect();
+    let points: Vec<String> = match stage.find {
+        Some(Find::Concurrency { .. }) => vec!["the load line, over concurrency".to_owned()],
+        Some(Find::Rate { .. }) => vec!["the load line, over requests/s".to_owned()],
+        None => stage.points.iter().map(point).collect(),
+    };
     let (requests, _) = largest(stage);
     let prompt = match &stage.prompt {
         Prompt::Synthetic { tokens, .. } => format!("{tokens} tokens"),
@@ -64,9 +74,10 @@ fn stage_preview(text: &mut String, stage: &ServingStage) {
     line("points", &points.join(", "));
     line("prompt", &prompt);
     line("output", &format!("{} tokens", stage.output.tokens));
-    line("trials", &format!("{} of each point", stage.trials));
+    let most = if stage.find.is_some() { "at most " } else { "" };
+    line("trials", &format!("{most}{} of each point", stage.trials));
     match requests {
-        Some(requests) => {
+        Some(requests) if requests > 0 => {
             line("requests", &quantity::count(requests));
             let prompt_tokens = match &stage.prompt {
                 Prompt::Synthetic { tokens, .. } => tokens.mean(),
@@ -75,9 +86,11 @@ fn stage_preview(text: &mut String, stage: &ServingStage) {
             let tokens = requests as f64 * (prompt_tokens + stage.output.tokens.mean());
             line("tokens", &format!("about {}", quantity::count(tokens.round() as u64)));
         }
-        None => line("requests", "as many as the server answers in the time"),
+        _ => line("requests", "as many as the server answers in the time"),
     }
-    if let Extent::Duration { duration_ns } = stage.extent {
+    if let Extent::Duration { duration_ns } = stage.extent
+        && stage.find.is_none()
+    {
         let trials = u64::from(stage.trials) * stage.points.len() as u64;
         let least = trials * (duration_ns + warmup_ns(stage));
         line("duration", &format!("at least {:.0} s, answers in flight apart", least as f64 / 1e9));
@@ -85,7 +98,8 @@ fn stage_preview(text: &mut String, stage: &ServingStage) {
     text.push_str(&curl(stage, endpoints.first().map_or("", String::as_str)));
 }
 
-fn point(load: &Load) -> String {
+/// The load of a point in words.
+pub(crate) fn point(load: &Load) -> String {
     match *load {
         Load::Closed { concurrency } => format!("concurrency {concurrency}"),
         Load::Open { rate_per_s, arrival } => format!("{rate_per_s}/s {arrival}"),

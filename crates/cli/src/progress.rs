@@ -1,5 +1,6 @@
 //! The live view on stderr: one line that moves in a terminal, one line for each trial elsewhere.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -17,6 +18,10 @@ const STEPS: u64 = 1_000;
 /// Watches a run.
 pub(crate) struct View<'a> {
     plan: &'a Plan,
+    /// Which side of a comparison it is; empty otherwise.
+    side: &'static str,
+    /// Points that searches chose, by stage.
+    chosen: BTreeMap<u16, Vec<Load>>,
     bar: Option<ProgressBar>,
     quiet: bool,
     last: Option<Progress>,
@@ -33,7 +38,21 @@ impl<'a> View<'a> {
             bar.set_style(style);
             bar
         });
-        Self { plan, bar, quiet, last: None, tokens_before: (0, 0), rate: 0.0 }
+        Self {
+            plan,
+            side: "",
+            chosen: BTreeMap::new(),
+            bar,
+            quiet,
+            last: None,
+            tokens_before: (0, 0),
+            rate: 0.0,
+        }
+    }
+
+    /// One side of a comparison: a line for each trial, since the sides share the terminal.
+    pub(crate) fn of_side(plan: &'a Plan, side: &'static str, quiet: bool) -> Self {
+        Self { bar: None, side, ..Self::new(plan, quiet) }
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
@@ -43,6 +62,9 @@ impl<'a> View<'a> {
                 let version = facts.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
                 let model = facts.model.as_deref().unwrap_or("no model");
                 self.line(&format!("{engine}{version}, model {model}"));
+            }
+            EventKind::PointChosen { stage, load, .. } => {
+                self.chosen.entry(*stage).or_default().push(*load);
             }
             EventKind::TrialStarted { trial } => {
                 self.last = None;
@@ -117,13 +139,22 @@ impl<'a> View<'a> {
         let Some(Stage::Serving(stage)) = self.plan.stages.get(usize::from(id.stage)) else {
             return String::new();
         };
-        let load = match stage.points.get(usize::from(id.point)) {
+        let points = match stage.find {
+            Some(_) => self.chosen.get(&id.stage).map_or(&[][..], Vec::as_slice),
+            None => &stage.points,
+        };
+        let load = match points.get(usize::from(id.point)) {
             Some(Load::Closed { concurrency }) => format!("concurrency {concurrency}"),
-            Some(Load::Open { rate_per_s, .. }) => format!("{rate_per_s} requests/s"),
+            Some(Load::Open { rate_per_s, .. }) => {
+                format!("{} requests/s", quantity::number(*rate_per_s))
+            }
             Some(Load::Burst { requests }) => format!("burst of {requests}"),
             None => String::new(),
         };
-        if stage.trials > 1 {
+        let load = if self.side.is_empty() { load } else { format!("{}: {load}", self.side) };
+        if stage.find.is_some() {
+            format!("{load}, look {}", id.trial + 1)
+        } else if stage.trials > 1 {
             format!("{load}, trial {} of {}", id.trial + 1, stage.trials)
         } else {
             load

@@ -8,6 +8,9 @@ use loadline_schema::plan_file::{
 use loadline_schema::units::{DurationNs, RatePerS, Ratio};
 
 use crate::args::RunOptions;
+use crate::cost_args::CostArgs;
+use crate::exit::Failure;
+use crate::sla_args::SlaArgs;
 
 /// Puts load on a server.
 #[derive(Debug, Args)]
@@ -16,9 +19,13 @@ use crate::args::RunOptions;
   loadline serving http://gpu1:8000 --rate 5,10,20 --arrival poisson --duration 60s
   loadline serving https://api.example.com/v1 --model m --api-key-env API_KEY --requests 200
   loadline serving http://a:8000 http://b:8000 --prompt-tokens lognormal:400,0.5
+  loadline serving http://gpu1:8000 --sla 'ttft_p99<=800ms,itl_p99<=60ms,error_rate<=0.1%'
+  loadline serving http://gpu1:8000 --find --sla 'ttft_p99<=800ms' --duration 60s
+  loadline serving http://gpu1:8000 --find=rate --sla 'e2e_p99<=5s' --max 50
   loadline serving unix:/run/llm.sock --dry-run
 
-Exit codes: 0 ok, 1 internal error, 2 usage or plan, 3 target unreachable, 6 incomplete run.")]
+Exit codes: 0 ok, 1 internal error, 2 usage or plan, 3 target unreachable, 4 SLA missed,
+6 incomplete run.")]
 pub(crate) struct ServingArgs {
     /// Server, with or without /v1; several are used in rotation
     #[arg(value_name = "URL", required = true)]
@@ -36,8 +43,25 @@ pub(crate) struct ServingArgs {
         conflicts_with = "concurrency"
     )]
     pub(crate) rate: Option<Vec<RatePerS>>,
+    /// Find the largest load that keeps the SLA, over concurrency (default) or rate
+    #[arg(
+        long,
+        value_name = "OVER",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_parser = ["", "concurrency", "rate"],
+        hide_possible_values = true,
+        help_heading = "Load",
+        conflicts_with_all = ["concurrency", "rate", "burst"],
+        requires = "sla"
+    )]
+    pub(crate) find: Option<String>,
+    /// Largest load that a search tries
+    #[arg(long, value_name = "N", help_heading = "Load", requires = "find")]
+    pub(crate) max: Option<f64>,
     /// Law of the times: poisson, constant, gamma:SHAPE [default: poisson]
-    #[arg(long, value_name = "LAW", help_heading = "Load", requires = "rate")]
+    #[arg(long, value_name = "LAW", help_heading = "Load")]
     pub(crate) arrival: Option<Arrival>,
     /// So many requests at one instant
     #[arg(long, value_name = "N,…", value_delimiter = ',', help_heading = "Load", conflicts_with_all = ["concurrency", "rate"])]
@@ -139,6 +163,11 @@ pub(crate) struct ServingArgs {
     #[arg(long, value_name = "N", help_heading = "Connection")]
     pub(crate) retries: Option<u16>,
 
+    #[command(flatten, next_help_heading = "Judgement")]
+    pub(crate) sla: SlaArgs,
+    #[command(flatten)]
+    pub(crate) cost: CostArgs,
+
     /// Name of the run
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     pub(crate) name: Option<String>,
@@ -151,7 +180,7 @@ pub(crate) struct ServingArgs {
 
 impl ServingArgs {
     /// The plan that these flags mean.
-    pub(crate) fn plan_file(&self) -> PlanFile {
+    pub(crate) fn plan_file(&self) -> Result<PlanFile, Failure> {
         let stage = ServingFile {
             endpoint: self.endpoint.clone(),
             model: self.model.clone(),
@@ -170,6 +199,9 @@ impl ServingArgs {
                 rate: self.rate.clone(),
                 burst: self.burst.clone(),
                 arrival: self.arrival,
+                find: self.find.as_ref().map(|_| "load line".to_owned()),
+                over: self.find.clone().filter(|over| !over.is_empty()),
+                max: self.max,
             },
             duration: self.duration,
             requests: self.requests,
@@ -202,7 +234,9 @@ impl ServingArgs {
         let mut plan = PlanFile::of_stage(stage);
         plan.name.clone_from(&self.name);
         plan.seed = self.seed;
-        plan
+        plan.sla = self.sla.tables()?;
+        plan.cost = self.cost.file()?;
+        Ok(plan)
     }
 }
 

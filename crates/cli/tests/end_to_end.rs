@@ -48,6 +48,16 @@ fn without_usage_the_servers_tokenizer_counts_after_the_load() {
     let tokens = &document["serving"][0]["points"][0]["tokens"];
     assert_eq!(tokens["source"], "tokenize", "{tokens}");
     assert_eq!((tokens["output"].as_f64(), tokens["per_chunk"].as_f64()), (Some(12.0), Some(3.0)));
+    // An export says the same of each answer.
+    let run = document["run"]["directory"].as_str().unwrap();
+    let (code, rows, words) = loadline(&["export", run, "--format", "jsonl"]);
+    assert_eq!(code, Some(0), "{words}");
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 6);
+    for row in rows {
+        let told = (&row["output_tokens"], &row["token_source"], &row["token_chunks"]);
+        assert_eq!(told, (&12.into(), &"tokenize".into(), &4.into()), "{row}");
+    }
 }
 
 #[test]
@@ -123,11 +133,7 @@ fn the_token_cap_ends_the_run() {
 }
 
 #[test]
-fn every_verb_helps() {
-    for verb in ["serving", "run", "report", "export", "list", "selftest", "completions"] {
-        let (code, text, _) = loadline(&[verb, "--help"]);
-        assert!(code == Some(0) && text.contains("Usage: loadline"), "{verb}: {text}");
-    }
+fn the_name_alone_says_what_there_is() {
     let (code, text, _) = loadline(&[]);
     assert!(code == Some(0) && text.contains("loadline serving http://"), "{text}");
     assert_eq!(loadline(&["--version"]).0, Some(0));

@@ -67,7 +67,9 @@ fn point(text: &mut String, metrics: &[MetricChange], several: bool) {
     } else {
         let _ = writeln!(text, "\n### {head}\n");
     }
-    text.push_str("| figure | baseline | candidate | change | 95 % interval | noise floor | verdict |\n");
+    text.push_str(
+        "| figure | baseline | candidate | change | 95 % interval | noise floor | verdict |\n",
+    );
     text.push_str("|:--|--:|--:|--:|--:|--:|:--|\n");
     for metric in metrics {
         text.push_str(&row(metric));

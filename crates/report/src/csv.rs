@@ -3,6 +3,7 @@
 
 use loadline_schema::document::{Distribution, Document, Estimate, OutcomeCounts, Point, Serving};
 use loadline_schema::outcome::ErrorKind;
+use loadline_schema::verdict::Bill;
 
 /// A column: its name and the field of a point.
 type Column = (String, Box<dyn Fn(&Document, &Serving, &Point) -> Option<String>>);
@@ -19,7 +20,11 @@ type Latency = (&'static str, fn(&Point) -> Option<&Distribution>);
 type Statistic = (&'static str, fn(&Distribution) -> Option<String>);
 
 /// One row for each point of each serving stage, after a line with the names of the columns.
+/// Of a table measured elsewhere one row for each of its rows.
 pub fn csv(document: &Document) -> String {
+    if !document.rows.is_empty() {
+        return of_rows(document);
+    }
     let columns = columns();
     let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
     let mut text = names.join(",") + "\n";
@@ -31,6 +36,19 @@ pub fn csv(document: &Document) -> String {
             text.push_str(&fields.collect::<Vec<_>>().join(","));
             text.push('\n');
         }
+    }
+    text
+}
+
+fn of_rows(document: &Document) -> String {
+    let columns = crate::rows_csv::columns(document);
+    let names: Vec<String> = columns.iter().map(|(name, _)| escaped(name)).collect();
+    let mut text = names.join(",") + "\n";
+    for row in &document.rows {
+        let fields = columns.iter();
+        let fields = fields.map(|(_, field)| field(row).map(|v| escaped(&v)).unwrap_or_default());
+        text.push_str(&fields.collect::<Vec<_>>().join(","));
+        text.push('\n');
     }
     text
 }
@@ -49,6 +67,7 @@ fn columns() -> Vec<Column> {
     columns.extend(rate_columns());
     columns.extend(latency_columns());
     columns.extend(token_columns());
+    columns.extend(cost_columns());
     columns.extend(client_columns());
     columns
 }
@@ -65,7 +84,7 @@ fn of_stage(name: &str, field: fn(&Document, &Serving) -> Option<String>) -> Col
 
 fn key_columns() -> Vec<Column> {
     vec![
-        of_stage("run", |document, _| Some(document.run.id.clone())),
+        of_stage("run", |document, _| document.run.as_ref().map(|run| run.id.clone())),
         of_stage("stage", |_, stage| Some(stage.stage.clone())),
         of_stage("endpoint", |_, stage| Some(stage.endpoint.join(" "))),
         of_stage("model", |_, stage| stage.model.clone()),
@@ -197,6 +216,28 @@ fn token_columns() -> Vec<Column> {
             point.tokens.as_ref().map(|tokens| tokens.source.clone())
         }),
     ]
+}
+
+fn cost_columns() -> Vec<Column> {
+    vec![
+        of_point("cost_currency", |point| Some(point.cost.as_ref()?.currency.clone())),
+        of_point("cost_per_mtok_output", |point| point.cost.as_ref()?.per_mtok_output),
+        of_point("cost_per_mtok_total", |point| point.cost.as_ref()?.per_mtok_total),
+        of_point("cost_per_request", |point| point.cost.as_ref()?.per_request),
+        of_point("cost_per_hour", |point| point.cost.as_ref()?.per_hour),
+        of_point("joules_per_output_token", |point| point.cost.as_ref()?.joules_per_output_token),
+        of_point("joules_per_request", |point| point.cost.as_ref()?.joules_per_request),
+        of_point("watts", |point| point.cost.as_ref()?.watts),
+        of_point("duty_cycle", |point| Some(duty(point)?.duty_cycle)),
+        of_point("cost_at_duty_per_mtok_output", |point| duty(point)?.per_mtok_output),
+        of_point("cost_at_duty_per_mtok_total", |point| duty(point)?.per_mtok_total),
+        of_point("cost_at_duty_per_request", |point| duty(point)?.per_request),
+        of_point("cost_at_duty_per_hour", |point| Some(duty(point)?.per_hour)),
+    ]
+}
+
+fn duty(point: &Point) -> Option<&Bill> {
+    point.cost.as_ref()?.at_duty_cycle.as_ref()
 }
 
 fn client_columns() -> Vec<Column> {

@@ -1,18 +1,22 @@
 //! The analysis document as text for people and for programs: terminal, JSON, CSV, Markdown. It
 //! renders what analysis computed, and computes no statistic of its own.
 
+mod compare_markdown;
+mod compare_words;
 mod csv;
 mod json;
 mod list;
 mod markdown;
 mod metrics;
 pub mod quantity;
+mod rows_csv;
 mod schema;
 mod style;
 mod table;
 mod terminal;
 mod words;
 
+pub use compare_markdown::compare_markdown;
 pub use csv::csv;
 pub use json::json;
 pub use list::{ListEntry, list};
@@ -20,4 +24,5 @@ pub use markdown::markdown;
 pub use metrics::metrics_markdown;
 pub use schema::analysis_schema_json;
 pub use style::Style;
-pub use terminal::terminal;
+pub use terminal::{compare_terminal, cost_terminal, terminal};
+pub use words::indented;

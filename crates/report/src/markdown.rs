@@ -5,20 +5,43 @@ use std::fmt::Write as _;
 use loadline_schema::document::{Document, Serving};
 
 use crate::table::Column;
+use crate::terminal::table_report;
 use crate::terminal::tradeoff::{latency_columns, throughput_columns};
 use crate::words::{self, plain};
 
 /// A title, the warnings, and the trade-off table of each serving stage.
 pub fn markdown(document: &Document) -> String {
-    let run = &document.run;
-    let mut text = format!("# {}\n\n", escaped(&plain(&run.name)));
-    let (id, started) = (escaped(&plain(&run.id)), escaped(&plain(&run.started)));
-    let _ = writeln!(text, "Run {id} of {started} {}.", words::status(run.status));
+    let mut text = String::new();
+    if let Some(run) = &document.run {
+        let _ = writeln!(text, "# {}\n", escaped(&plain(&run.name)));
+        let (id, started) = (escaped(&plain(&run.id)), escaped(&plain(&run.started)));
+        let _ = writeln!(text, "Run {id} of {started} {}.", words::status(run.status));
+    }
+    if !document.rows.is_empty() {
+        text.push_str(&rows(document));
+    }
     for warning in &document.warnings {
         text.push_str(&warning_line("", &warning.message, &warning.advice));
     }
     for stage in &document.serving {
         text.push_str(&section(stage));
+    }
+    text
+}
+
+/// A table measured elsewhere: which row for which SLA, its rows, what they say together.
+fn rows(document: &Document) -> String {
+    let mut text = format!("# {}\n\n", escaped(&table_report::title(document)));
+    for (name, answer, _) in table_report::answers(document) {
+        let _ = writeln!(text, "- **{}**: {}", escaped(&plain(&name)), escaped(&answer));
+    }
+    text.push('\n');
+    let mut columns = table_report::columns(document);
+    columns.extend(table_report::price_column(document));
+    text.push_str(&table(&columns));
+    text.push('\n');
+    for statement in table_report::statements(document) {
+        let _ = writeln!(text, "- {}", escaped(&statement));
     }
     text
 }
@@ -37,6 +60,7 @@ fn section(stage: &Serving) -> String {
     let mut columns = vec![Column::numbers(group, label, loads)];
     columns.extend(throughput_columns(&stage.points));
     columns.extend(latency_columns(&stage.points));
+    columns.extend(crate::terminal::cost_column(&stage.points));
     let ok = stage.points.iter().map(|point| crate::quantity::count(point.requests.ok));
     columns.push(Column::numbers("", "ok", ok.collect()));
     let not_ok = stage.points.iter().map(|point| {
@@ -77,7 +101,7 @@ fn table(columns: &[Column]) -> String {
 }
 
 /// Text that Markdown takes as it is.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

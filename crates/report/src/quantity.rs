@@ -61,6 +61,11 @@ pub fn duration(ns: f64) -> String {
 /// Three significant digits, all digits before the point, thousands apart: "0.0123", "12.3",
 /// "1,234". What is not finite is absent.
 pub fn number(value: f64) -> String {
+    digits(value, 3)
+}
+
+/// The same with so many significant digits, at least one: for what is to be checked by hand.
+pub fn digits(value: f64, significant: usize) -> String {
     if !value.is_finite() {
         return ABSENT.to_owned();
     }
@@ -68,10 +73,16 @@ pub fn number(value: f64) -> String {
         return "0".to_owned();
     }
     // Through the exponent of the rounded value, so that 9.996 becomes 10.0 and not 10.00.
-    let scientific = format!("{value:.2e}");
+    let further = significant.max(1) - 1;
+    let scientific = format!("{value:.further$e}");
     let exponent: i32 = scientific.split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0);
-    let decimals = (2 - exponent).clamp(0, 12) as usize;
+    let decimals = (further as i32 - exponent).clamp(0, 12) as usize;
     separated(&format!("{value:.decimals$}"))
+}
+
+/// A figure that its owner stated, with all the digits that were written: "0.3", "4,200".
+pub fn stated(value: f64) -> String {
+    if value.is_finite() { separated(&value.to_string()) } else { ABSENT.to_owned() }
 }
 
 /// A count with its thousands apart: "12,345".
@@ -88,6 +99,32 @@ pub fn percent(ratio: f64) -> String {
         &digits
     };
     if digits == ABSENT { digits.to_owned() } else { format!("{digits} %") }
+}
+
+/// A change in percent with its sign and without a unit: "+5.1", "-0.84", "+123". A change has less
+/// certain digits than what changed.
+pub fn signed_percent(ratio: f64) -> String {
+    let digits = unsigned_percent(ratio.abs());
+    if digits == ABSENT {
+        return digits;
+    }
+    let is_nothing = digits.chars().all(|c| matches!(c, '0' | '.'));
+    let sign = if is_nothing || ratio > 0.0 { '+' } else { '-' };
+    format!("{sign}{digits}")
+}
+
+/// The same without a sign.
+pub fn unsigned_percent(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    if !percent.is_finite() {
+        return ABSENT.to_owned();
+    }
+    let decimals = match percent {
+        p if p < 0.995 => 2,
+        p if p < 99.95 => 1,
+        _ => 0,
+    };
+    separated(&format!("{percent:.decimals$}"))
 }
 
 fn separated(digits: &str) -> String {
@@ -226,6 +263,8 @@ mod tests {
 
     #[test]
     fn shares_and_counts() {
+        assert_eq!(stated(0.3), "0.3");
+        assert_eq!(stated(4_200.0), "4,200");
         assert_eq!(percent(0.001), "0.1 %");
         assert_eq!(percent(1.0), "100 %");
         assert_eq!(percent(0.0), "0 %");
@@ -233,6 +272,23 @@ mod tests {
         assert_eq!(percent(f64::NAN), "–");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(999), "999");
+    }
+
+    #[test]
+    fn changes_have_a_sign_and_few_digits() {
+        for (ratio, text) in [
+            (0.0, "+0.00"),
+            (-0.000_01, "+0.00"),
+            (0.0084, "+0.84"),
+            (-0.009_96, "-1.0"),
+            (0.0512, "+5.1"),
+            (-0.4, "-40.0"),
+            (0.9996, "+100"),
+            (12.345, "+1,234"),
+            (f64::INFINITY, "–"),
+        ] {
+            assert_eq!(signed_percent(ratio), text, "{ratio}");
+        }
     }
 
     #[test]

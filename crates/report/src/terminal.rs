@@ -7,36 +7,59 @@ use crate::style::{Style, Tone};
 use crate::table::Table;
 use crate::words::{self, plain};
 
+mod answer;
 mod caveats;
 mod client;
+mod compare;
+mod cost;
 mod head;
 mod latency;
 mod outcomes;
 mod rates;
+pub(crate) mod table_report;
+mod targets;
 mod tokens;
 pub(crate) mod tradeoff;
+
+pub use compare::compare_terminal;
+pub(crate) use cost::cost_column;
+pub use cost::cost_terminal;
 
 /// The whole report as text. No line is wider than the style allows, but for a path that would be
 /// useless if broken.
 pub fn terminal(document: &Document, style: &Style) -> String {
     let mut page = Page { style: *style, text: String::new() };
     head::run(&mut page, document);
-    caveats::of_run(&mut page, document);
-    for stage in &document.serving {
-        serving(&mut page, document, stage);
+    for (index, stage) in document.serving.iter().enumerate() {
+        serving(&mut page, document, stage, index == 0);
+    }
+    if !document.rows.is_empty() {
+        table_report::section(&mut page, document);
+    } else if document.serving.is_empty() {
+        caveats::of_run(&mut page, document);
     }
     head::footer(&mut page, document);
     page.text
 }
 
-fn serving(page: &mut Page, document: &Document, stage: &Serving) {
+/// What holds for the whole run stands with the first stage, after its answer.
+fn serving(page: &mut Page, document: &Document, stage: &Serving, is_first: bool) {
     head::stage(page, stage, document.serving.len() > 1);
     if stage.points.is_empty() {
         page.paragraph("Nothing was measured: no trial reached its measure window.", 0, Tone::Bad);
+    } else {
+        answer::section(page, document, stage);
+    }
+    if is_first {
+        caveats::of_run(page, document);
+    }
+    if stage.points.is_empty() {
         return;
     }
     caveats::of_stage(page, stage);
     tradeoff::section(page, document, stage);
+    targets::sections(page, document, stage);
+    cost::section(page, stage);
     rates::section(page, stage);
     latency::sections(page, stage);
     tokens::section(page, stage);

@@ -39,6 +39,15 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     kept + "…"
 }
 
+/// Running text, wrapped to `width` columns, every line indented and ended.
+pub fn indented(text: &str, indent: usize, width: usize) -> String {
+    let blanks = " ".repeat(indent);
+    wrap(text, width.saturating_sub(indent))
+        .into_iter()
+        .map(|line| format!("{blanks}{line}\n"))
+        .collect()
+}
+
 /// The text broken at blanks into lines of at most `width` columns; a longer word is broken where
 /// the line ends.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {

@@ -70,7 +70,7 @@ fn colours_change_nothing_but_colours() {
 #[test]
 fn nothing_from_outside_steers_the_terminal() {
     let mut document = documents::errors();
-    document.run.name = "a\x1b]0;title\x07b".into();
+    document.run.as_mut().expect("a run").name = "a\x1b]0;title\x07b".into();
     document.serving[0].model = Some("m\x1b[2J".into());
     let outputs = [terminal(&document, &NARROW), markdown(&document)];
     for text in outputs {

@@ -4,11 +4,12 @@
 mod error;
 mod key;
 mod limits;
+mod past;
 mod recorder;
 mod run;
 mod serving_stage;
 
 pub use error::RunError;
 pub use limits::{Limits, check_limits};
-pub use run::{Finished, Request, Resume, prepare, run};
+pub use run::{Asked, Choose, Finished, NoSearch, Request, Resume, Session, prepare, run};
 pub use serving_stage::Prepared;

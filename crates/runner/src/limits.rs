@@ -1,6 +1,6 @@
 //! What the system allows: open files and local ports, checked against the plan before the start.
 
-use loadline_schema::plan::{Load, ServingStage};
+use loadline_schema::plan::{Find, Load, ServingStage};
 use loadline_serving::socket::Address;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -61,7 +61,12 @@ pub fn check_limits(
         Load::Burst { requests } => requests,
         Load::Open { .. } => stage.max_in_flight.unwrap_or(0),
     });
-    let needed = most.max().unwrap_or(0);
+    let searched = match stage.find {
+        Some(Find::Concurrency { max }) => max.unwrap_or(1),
+        Some(Find::Rate { .. }) => stage.max_in_flight.unwrap_or(1),
+        None => 0,
+    };
+    let needed = most.max().unwrap_or(0).max(searched);
     if needed <= limits.connections(addresses) {
         return Ok(());
     }

@@ -1,4 +1,5 @@
-//! A whole run: targets first, then the directory, then trial after trial, then the seal.
+//! A whole run: targets first, then the directory, then trial after trial, then the seal. A session
+//! does it step by step, so that two of them can take turns.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,12 +9,13 @@ use loadline_clock::{RunClock, unix_ns};
 use loadline_schema::document::Selftest;
 use loadline_schema::event::{EndedEarly, Event, EventKind, Progress, TrialEnd, Warning};
 use loadline_schema::manifest::RunStatus;
-use loadline_schema::plan::{Plan, Stage};
+use loadline_schema::plan::{Load, Plan, Stage};
 use loadline_schema::record::TrialId;
 use loadline_serving::trial::Stop;
 use loadline_store::{RunReader, RunStart, RunWriter, SealReport, StoreError, this_process};
 
 use crate::RunError;
+use crate::past::Past;
 use crate::recorder::Recorder;
 use crate::serving_stage::{Pace, Prepared};
 
@@ -56,6 +58,39 @@ pub struct Finished {
     pub seal: SealReport,
 }
 
+/// Chooses the loads of a search while it runs.
+pub trait Choose {
+    /// The load of the next trial; `None` when the search of this stage is over. Called before each
+    /// trial; the trials in [`Asked::done`] can be read in the run directory.
+    ///
+    /// # Errors
+    /// The run directory cannot be read.
+    fn next(&mut self, asked: &Asked<'_>) -> Result<Option<Load>, StoreError>;
+}
+
+/// What a search may go by.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// Index of the stage.
+    pub stage: u16,
+    /// The run directory.
+    pub dir: &'a Path,
+    /// Trials that ended, in order, with their loads; those of earlier parts of the run, too.
+    pub done: &'a [(TrialId, Load)],
+    /// Most requests that this machine can have in flight.
+    pub max_in_flight: u64,
+}
+
+/// For plans without a search.
+#[derive(Debug, Clone, Copy)]
+pub struct NoSearch;
+
+impl Choose for NoSearch {
+    fn next(&mut self, _: &Asked<'_>) -> Result<Option<Load>, StoreError> {
+        Ok(None)
+    }
+}
+
 /// Carries out a plan. `watch` sees every event as it happens, progress included.
 ///
 /// # Errors
@@ -64,44 +99,12 @@ pub struct Finished {
 pub fn run(
     request: &Request<'_>,
     stop: &Arc<Stop>,
+    choose: &mut dyn Choose,
     watch: &mut dyn FnMut(&Event),
 ) -> Result<Finished, RunError> {
-    let clock = match &request.resume {
-        Some(resume) => RunClock::resume(RunReader::open(&resume.dir)?.manifest().origin_unix_ns),
-        None => RunClock::start(),
-    };
-    let stages = prepare(request.plan)?;
-    if let Some(show) = request.show_exchange {
-        for stage in &stages {
-            show(&stage.transcript());
-        }
-    }
-    let complete = request.resume.as_ref().map(complete_trials).transpose()?.unwrap_or_default();
-    let writer = open_writer(request, clock)?;
-    let dir = writer.dir().to_owned();
-    let part = writer.part();
-    let recorder = Recorder::start(writer, Arc::clone(stop));
-    let mut run = Run {
-        clock,
-        recorder: &recorder,
-        watch,
-        part,
-        complete,
-        ended_early: None,
-        learned: BTreeSet::new(),
-    };
-    run.tell(EventKind::PartStarted { part });
-    for stage in &stages {
-        run.stage(stage, stop)?;
-    }
-    let ended_early = run.ended_early;
-    let reason = ended_early.map(|why| format!("{why:?}"));
-    run.tell(EventKind::PartEnded { complete: ended_early.is_none(), reason });
-    let (writer, store_failure) = recorder.finish();
-    let sealed = ended_early.is_none() && store_failure.is_none();
-    let status = if sealed { RunStatus::Sealed } else { RunStatus::Interrupted };
-    let seal = writer.seal(status, unix_ns())?;
-    Ok(Finished { dir, ended_early, store_failure, seal })
+    let mut session = Session::open(request, stop, watch)?;
+    while session.step(choose, watch)? {}
+    session.finish(watch)
 }
 
 /// Makes every stage of a plan ready, in order.
@@ -132,62 +135,174 @@ fn open_writer(request: &Request<'_>, clock: RunClock) -> Result<RunWriter, Stor
     }
 }
 
-/// (stage, point, trial) of the trials that ended as planned.
-fn complete_trials(resume: &Resume) -> Result<BTreeSet<(u16, u16, u16)>, StoreError> {
-    let events = RunReader::open(&resume.dir)?.events()?.events;
-    let ended = events.into_iter().filter_map(|event| match event.kind {
-        EventKind::TrialEnded(end) if end.ended_early.is_none() => Some(end.trial),
-        _ => None,
-    });
-    Ok(ended.map(|trial| (trial.stage, trial.point, trial.trial)).collect())
-}
-
 /// Whether nothing more is to be sent; other reasons end their trial alone.
 fn ends_the_run(why: EndedEarly) -> bool {
     matches!(why, EndedEarly::TokenCap | EndedEarly::StoreFailed | EndedEarly::Interrupted)
 }
 
-struct Run<'r> {
+/// A run under way.
+pub struct Session<'a> {
     clock: RunClock,
-    recorder: &'r Recorder,
-    watch: &'r mut dyn FnMut(&Event),
+    stages: Vec<Prepared<'a>>,
+    stop: Arc<Stop>,
+    recorder: Recorder,
+    dir: PathBuf,
     part: u16,
-    complete: BTreeSet<(u16, u16, u16)>,
+    past: Past,
+    /// Where it stands: stage, and the next trial of its sweep.
+    stage: usize,
+    next: u64,
     ended_early: Option<EndedEarly>,
     /// Stages whose target was found to close connections: told once.
     learned: BTreeSet<u16>,
 }
 
-impl Run<'_> {
-    fn tell(&mut self, kind: EventKind) {
+impl<'a> Session<'a> {
+    /// Reaches the targets and opens the run directory.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn open(
+        request: &Request<'a>,
+        stop: &Arc<Stop>,
+        watch: &mut dyn FnMut(&Event),
+    ) -> Result<Self, RunError> {
+        let resumed = request.resume.as_ref().map(|resume| RunReader::open(&resume.dir));
+        let resumed = resumed.transpose()?;
+        let clock = match &resumed {
+            Some(run) => RunClock::resume(run.manifest().origin_unix_ns),
+            None => RunClock::start(),
+        };
+        let stages = prepare(request.plan)?;
+        if let Some(show) = request.show_exchange {
+            for stage in &stages {
+                show(&stage.transcript());
+            }
+        }
+        let past = match resumed {
+            Some(run) => Past::of(run.events()?.events, request.plan),
+            None => Past::default(),
+        };
+        let writer = open_writer(request, clock)?;
+        let (dir, part) = (writer.dir().to_owned(), writer.part());
+        let recorder = Recorder::start(writer, Arc::clone(stop));
+        let mut session = Self {
+            clock,
+            stages,
+            stop: Arc::clone(stop),
+            recorder,
+            dir,
+            part,
+            past,
+            stage: 0,
+            next: 0,
+            ended_early: None,
+            learned: BTreeSet::new(),
+        };
+        session.tell(watch, EventKind::PartStarted { part });
+        session.open_stage(watch);
+        Ok(session)
+    }
+
+    /// Carries out the next trial. Returns whether there may be another.
+    ///
+    /// # Errors
+    /// The system gives no epoll, or a search cannot read what was measured.
+    pub fn step(
+        &mut self,
+        choose: &mut dyn Choose,
+        watch: &mut dyn FnMut(&Event),
+    ) -> Result<bool, RunError> {
+        while self.stage < self.stages.len() {
+            if let Some(why) = self.stop.why().or(self.ended_early.filter(|why| ends_the_run(*why)))
+            {
+                self.ended_early.get_or_insert(why);
+                return Ok(false);
+            }
+            if let Some((id, load)) = self.next_trial(choose, watch)? {
+                self.trial(id, load, watch)?;
+                return Ok(true);
+            }
+            self.stage += 1;
+            self.next = 0;
+            self.open_stage(watch);
+        }
+        Ok(false)
+    }
+
+    /// Seals the run.
+    ///
+    /// # Errors
+    /// The directory cannot be closed; what was measured stays readable.
+    pub fn finish(mut self, watch: &mut dyn FnMut(&Event)) -> Result<Finished, RunError> {
+        let ended_early = self.ended_early;
+        let reason = ended_early.map(|why| format!("{why:?}"));
+        self.tell(watch, EventKind::PartEnded { complete: ended_early.is_none(), reason });
+        let (writer, store_failure) = self.recorder.finish();
+        let sealed = ended_early.is_none() && store_failure.is_none();
+        let status = if sealed { RunStatus::Sealed } else { RunStatus::Interrupted };
+        let seal = writer.seal(status, unix_ns())?;
+        Ok(Finished { dir: self.dir, ended_early, store_failure, seal })
+    }
+
+    fn tell(&mut self, watch: &mut dyn FnMut(&Event), kind: EventKind) {
         let event = Event { at_ns: self.clock.now_ns(), kind };
-        (self.watch)(&event);
+        watch(&event);
         self.recorder.event(&event);
     }
 
-    fn stage(&mut self, stage: &Prepared<'_>, stop: &Stop) -> Result<(), RunError> {
-        for kind in stage.opening_events() {
-            self.tell(kind);
+    fn open_stage(&mut self, watch: &mut dyn FnMut(&Event)) {
+        let events = self.stages.get(self.stage).map(Prepared::opening_events);
+        for kind in events.into_iter().flatten() {
+            self.tell(watch, kind);
         }
-        for trial in 0..stage.trials() {
-            for point in 0..stage.points() {
-                let id = TrialId { stage: stage.index(), point, trial, part: self.part };
-                if self.complete.contains(&(id.stage, point, trial)) {
-                    continue;
-                }
-                if let Some(why) = stop.why().or(self.ended_early.filter(|why| ends_the_run(*why)))
-                {
-                    self.ended_early.get_or_insert(why);
-                    return Ok(());
-                }
-                self.trial(stage, id, stop)?;
-            }
-        }
-        Ok(())
     }
 
-    fn trial(&mut self, stage: &Prepared<'_>, id: TrialId, stop: &Stop) -> Result<(), RunError> {
-        self.tell(EventKind::TrialStarted { trial: id });
+    /// The next trial of the stage that was not carried out yet.
+    fn next_trial(
+        &mut self,
+        choose: &mut dyn Choose,
+        watch: &mut dyn FnMut(&Event),
+    ) -> Result<Option<(TrialId, Load)>, RunError> {
+        let stage = &self.stages[self.stage];
+        let index = stage.index();
+        let id = |point, trial| TrialId { stage: index, point, trial, part: self.part };
+        let Some(points) = stage.points() else {
+            let asked = Asked {
+                stage: index,
+                dir: &self.dir,
+                done: self.past.done(index),
+                max_in_flight: stage.max_in_flight(),
+            };
+            let Some(load) = choose.next(&asked)? else { return Ok(None) };
+            let (point, is_new) = self.past.point(index, load);
+            let id = id(point, self.past.trials_of(index, point));
+            if is_new {
+                self.tell(watch, EventKind::PointChosen { stage: index, point, load });
+            }
+            return Ok(Some((id, load)));
+        };
+        // Trials are the outer loop, so that a drift of the target spreads over all points.
+        let all = points.len() as u64 * u64::from(stage.trials());
+        while self.next < all {
+            let (trial, point) = (self.next / points.len() as u64, self.next % points.len() as u64);
+            self.next += 1;
+            let (trial, point) = (trial as u16, point as u16);
+            if !self.past.is_done(index, point, trial) {
+                return Ok(Some((id(point, trial), points[usize::from(point)])));
+            }
+        }
+        Ok(None)
+    }
+
+    fn trial(
+        &mut self,
+        id: TrialId,
+        load: Load,
+        watch: &mut dyn FnMut(&Event),
+    ) -> Result<(), RunError> {
+        self.tell(watch, EventKind::TrialStarted { trial: id });
+        let stage = &self.stages[self.stage];
         let seen = &self.recorder.seen;
         let pace = Pace {
             mean_answer_ns: seen.mean_answer_ns(),
@@ -195,7 +310,7 @@ impl Run<'_> {
         };
         seen.reset();
         let mut phase = None;
-        let (clock, recorder, watch) = (self.clock, self.recorder, &mut *self.watch);
+        let (clock, recorder) = (self.clock, &self.recorder);
         let mut progress = |mut progress: Progress| {
             progress.ttft_p50_ns = recorder.seen.first_token_p50_ns();
             let at_ns = clock.now_ns();
@@ -208,35 +323,51 @@ impl Run<'_> {
             watch(&Event { at_ns, kind: EventKind::Progress(progress) });
         };
         let sink = || Box::new(recorder.sink()) as Box<dyn loadline_serving::Sink>;
-        let end = stage.run_trial(id, clock, stop, pace, sink, &mut progress)?;
+        let end = stage.run_trial((id, load), clock, &self.stop, pace, sink, &mut progress)?;
         // The log says that a trial ended only when its records are in their files.
         self.recorder.flush();
         let tokens = stage.count_tokens(self.recorder.seen.take_texts());
+        let learned = stage.learned();
+        let searches = stage.points().is_none();
         if !tokens.is_empty() {
-            self.tell(EventKind::TokenCounts { trial: id, tokens });
+            self.tell(watch, EventKind::TokenCounts { trial: id, tokens });
             self.recorder.flush();
         }
-        self.trial_ended(end);
-        if let Some(warning) = stage.learned()
-            && self.learned.insert(stage.index())
+        self.trial_ended(end, load, searches, watch);
+        if let Some(warning) = learned
+            && self.learned.insert(id.stage)
         {
-            self.tell(EventKind::Warning(warning));
+            self.tell(watch, EventKind::Warning(warning));
         }
+        // A search reads the trial from the directory, its end included.
+        self.recorder.flush();
         Ok(())
     }
 
-    fn trial_ended(&mut self, end: TrialEnd) {
-        let why = end.ended_early;
-        self.tell(EventKind::TrialEnded(Box::new(end)));
-        if let Some(why) = why {
+    fn trial_ended(
+        &mut self,
+        end: TrialEnd,
+        load: Load,
+        searches: bool,
+        watch: &mut dyn FnMut(&Event),
+    ) {
+        let (id, why) = (end.trial, end.ended_early);
+        self.tell(watch, EventKind::TrialEnded(Box::new(end)));
+        // For a search a load that the target refuses is a finding, not a fault.
+        let is_finding = searches && why == Some(EndedEarly::StopAfterErrors);
+        if why.is_none() || is_finding {
+            self.past.add(id, load);
+        }
+        if let Some(why) = why.filter(|_| !is_finding) {
             self.ended_early.get_or_insert(why);
         }
         if why == Some(EndedEarly::StoreFailed) {
-            self.tell(EventKind::Warning(Warning::new(
+            let warning = Warning::new(
                 "store_failed",
                 "records could not be stored: the trial ended there",
                 "free space on the disk, then continue with --resume",
-            )));
+            );
+            self.tell(watch, EventKind::Warning(warning));
         }
     }
 }

@@ -177,9 +177,14 @@ impl<'a> Prepared<'a> {
         self.index
     }
 
-    /// Points of the sweep.
-    pub fn points(&self) -> u16 {
-        self.stage.points.len() as u16
+    /// Points of the sweep; `None` where a search chooses them.
+    pub fn points(&self) -> Option<&'a [Load]> {
+        self.stage.find.is_none().then_some(self.stage.points.as_slice())
+    }
+
+    /// Most requests that may be in flight.
+    pub fn max_in_flight(&self) -> u64 {
+        self.max_in_flight
     }
 
     /// Repetitions.
@@ -205,7 +210,7 @@ impl<'a> Prepared<'a> {
     /// The system gives no epoll.
     pub(crate) fn run_trial(
         &self,
-        id: TrialId,
+        (id, load): (TrialId, Load),
         clock: RunClock,
         stop: &Stop,
         pace: Pace,
@@ -216,7 +221,6 @@ impl<'a> Prepared<'a> {
         let answer_ns = pace
             .mean_answer_ns
             .or_else(|| self.calibration.as_ref().and_then(|found| found.e2e_ns));
-        let load = stage.points[usize::from(id.point)];
         let extent = match load {
             Load::Burst { requests } => Extent::Requests { requests },
             _ => stage.extent,

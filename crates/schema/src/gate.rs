@@ -69,8 +69,12 @@ impl FromStr for TrialMetric {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let plain =
-            [Self::RequestsPerS, Self::OutputTokensPerS, Self::OutputTokensPerSPerUser, Self::ErrorRate];
+        let plain = [
+            Self::RequestsPerS,
+            Self::OutputTokensPerS,
+            Self::OutputTokensPerSPerUser,
+            Self::ErrorRate,
+        ];
         if let Some(found) = plain.into_iter().find(|metric| metric.to_string() == text) {
             return Ok(found);
         }
@@ -181,7 +185,8 @@ fn allowance(metric: TrialMetric, text: &str) -> Result<Allowance, String> {
         (Some(digits), TrialMetric::ErrorRate) => number(digits).map(Allowance::Difference),
         (Some(digits), _) => number(digits).map(|value| Allowance::Ratio(factor * value)),
         (None, TrialMetric::Latency(..)) => {
-            let duration: DurationNs = amount.parse().map_err(|error: UnitError| error.to_string())?;
+            let duration: DurationNs =
+                amount.parse().map_err(|error: UnitError| error.to_string())?;
             Some(Allowance::Difference(duration.0 as f64))
         }
         (None, _) => None,
@@ -233,7 +238,8 @@ mod tests {
 
     #[test]
     fn terms_are_read_and_written_back() {
-        let texts = "ttft_p99<=+5%, requests_per_s>=-3%,itl_p50<=+2ms,error_rate<=+0.1%,e2e_mean<=-7%";
+        let texts =
+            "ttft_p99<=+5%, requests_per_s>=-3%,itl_p50<=+2ms,error_rate<=+0.1%,e2e_mean<=-7%";
         let terms = GateTerm::parse_all([texts]).expect("terms");
         let back: Vec<String> = terms.iter().map(GateTerm::to_string).collect();
         assert_eq!(back.join(","), texts.replace(' ', ""));

@@ -6,9 +6,13 @@
 //! names the place.
 
 mod client;
+mod compare;
+mod cost;
 mod counts;
 mod latency;
 mod rates;
+mod scaling;
+mod targets;
 
 /// What a metric is about; the sections of METRICS.md, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +27,14 @@ pub enum Section {
     Tokens,
     /// How large a point is.
     Extent,
+    /// How a point stands to targets, and whether it was steady.
+    Targets,
+    /// What points or rows say together.
+    Scaling,
+    /// What a point costs.
+    Cost,
+    /// What changed between two runs.
+    Compare,
     /// The client's own error.
     Client,
     /// What the client can do on this machine.
@@ -31,12 +43,16 @@ pub enum Section {
 
 impl Section {
     /// Every section, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Latency,
         Self::Rates,
         Self::Outcomes,
         Self::Tokens,
         Self::Extent,
+        Self::Targets,
+        Self::Scaling,
+        Self::Cost,
+        Self::Compare,
         Self::Client,
         Self::Selftest,
     ];
@@ -49,6 +65,10 @@ impl Section {
             Self::Outcomes => "Outcomes",
             Self::Tokens => "Tokens",
             Self::Extent => "Extent of a point",
+            Self::Targets => "Targets, saturation, steady state",
+            Self::Scaling => "Scaling, Little's law, and tables measured elsewhere",
+            Self::Cost => "Cost",
+            Self::Compare => "Comparison of two runs",
             Self::Client => "The client's own error",
             Self::Selftest => "Selftest",
         }
@@ -61,7 +81,8 @@ impl Section {
 pub struct Metric {
     /// Its section.
     pub section: Section,
-    /// Path in a point of the document, as in `tokens.input`; for the selftest, in the document.
+    /// Path in a point of the document, as in `tokens.input`; for the selftest and what a stage's
+    /// cost rests on, in the document.
     pub key: &'static str,
     /// Name for people.
     pub name: &'static str,
@@ -103,7 +124,16 @@ const BLANK: Metric = Metric {
 
 /// Every metric, in the order of METRICS.md.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
-    let tables: [&[Metric]; 4] = [latency::LATENCY, rates::RATES, counts::COUNTS, client::CLIENT];
+    let tables: [&[Metric]; 8] = [
+        latency::LATENCY,
+        rates::RATES,
+        counts::COUNTS,
+        targets::TARGETS,
+        scaling::SCALINGS,
+        cost::COSTS,
+        compare::COMPARED,
+        client::CLIENT,
+    ];
     tables.into_iter().flatten()
 }
 
@@ -119,6 +149,7 @@ mod tests {
 
     use super::*;
     use crate::document::{Client, OutcomeCounts, Point, Selftest, Tokens};
+    use crate::verdict::{CostReport, Little, MetricChange, PointCost, Row, Scalability};
 
     /// Names of the fields of a type.
     fn fields<T: JsonSchema>() -> Vec<String> {
@@ -127,8 +158,37 @@ mod tests {
         properties.keys().cloned().collect()
     }
 
+    /// Fields of a table's row that are not read from it.
+    fn computed_of_rows() -> Vec<String> {
+        let read = [
+            "load",
+            "requests_per_s",
+            "output_tokens_per_s",
+            "output_tokens_per_s_per_user",
+            "error_rate",
+            "watts",
+            "latency_ns",
+            // The same as of a point.
+            "cost",
+        ];
+        fields::<Row>().into_iter().filter(|field| !read.contains(&field.as_str())).collect()
+    }
+
+    /// Fields of a changed metric that are computed, and the gate over all of them.
+    fn computed_of_changes() -> Vec<String> {
+        let named = ["stage", "point", "metric", "higher_is_better", "absolute", "trials"];
+        let fields = fields::<MetricChange>().into_iter();
+        let computed = fields.filter(|field| !named.contains(&field.as_str()));
+        computed.chain(["gate".to_owned()]).collect()
+    }
+
     fn wanted() -> BTreeSet<String> {
-        let blocks: [(&str, Vec<String>); 4] = [
+        let blocks: [(&str, Vec<String>); 9] = [
+            ("scalability", fields::<Scalability>()),
+            ("little", fields::<Little>()),
+            ("rows", computed_of_rows()),
+            ("cost", fields::<PointCost>()),
+            ("serving.cost", fields::<CostReport>()),
             ("tokens", fields::<Tokens>()),
             ("client", fields::<Client>()),
             ("requests", fields::<OutcomeCounts>()),
@@ -139,6 +199,8 @@ mod tests {
             keys.remove(block);
             keys.extend(members.into_iter().map(|field| format!("{block}.{field}")));
         }
+        keys.extend(computed_of_changes().into_iter().map(|field| format!("compare.{field}")));
+        keys.extend(["pareto", "throughput_point"].map(str::to_owned));
         for key in NOT_METRICS {
             assert!(keys.remove(key), "{key} is no field of a point");
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Api, Arrival, Length, Plan};
 use crate::cost::Money;
+use crate::plan::{Api, Arrival, Length, Plan};
 use crate::units::{DurationNs, RatePerS, Ratio};
 
 mod body;

@@ -265,11 +265,12 @@ impl Sla {
     /// terms): attainment and goodput are shares of attempts that keep them all.
     pub fn request_limits(&self) -> Vec<(Latency, f64)> {
         let mut limits: Vec<(Latency, f64)> = Vec::new();
-        let mut add = |latency: Latency, limit: f64| {
-            match limits.iter_mut().find(|(known, _)| *known == latency) {
-                Some((_, known)) => *known = known.max(limit),
-                None => limits.push((latency, limit)),
-            }
+        let mut add = |latency: Latency, limit: f64| match limits
+            .iter_mut()
+            .find(|(known, _)| *known == latency)
+        {
+            Some((_, known)) => *known = known.max(limit),
+            None => limits.push((latency, limit)),
         };
         for term in &self.terms {
             match term.quantity {
@@ -366,7 +367,8 @@ mod tests {
 
     #[test]
     fn a_request_must_keep_the_laxest_limit_of_each_latency() {
-        let sla = sla("ttft_p50<=200ms,ttft_p99<=800ms,error_rate<=1%,output_tokens_per_s_per_user>=20");
+        let sla =
+            sla("ttft_p50<=200ms,ttft_p99<=800ms,error_rate<=1%,output_tokens_per_s_per_user>=20");
         assert_eq!(sla.request_limits(), [(Latency::Ttft, 8e8), (Latency::Tpot, 5e7)]);
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum StoreError {
     /// The system refused an operation on a file or folder.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {source}{}", path.display(), way_out(doing, source))]
     Io {
         /// The operation, as a verb.
         doing: &'static str,
@@ -94,8 +94,9 @@ pub enum StoreError {
     },
     /// A run was to be resumed with another plan.
     #[error(
-        "{} was begun with another plan (sha256 {stored}, now {given}): resume it with the plan it \
-         was begun with (its plan.resolved.json), or start a new run", path.display()
+        "{} was begun with another plan (sha256 {stored}, now {given}): give the flags or the plan \
+         file that it was begun with, headers and keys too, since the run does not keep them \
+         (plan.resolved.json there shows the rest), or start a new run", path.display()
     )]
     OtherPlan {
         /// The run directory.
@@ -170,6 +171,17 @@ impl StoreError {
             return false;
         };
         is_no_space(source)
+    }
+}
+
+/// What to do about a refusal, where that is clear.
+fn way_out(doing: &str, source: &io::Error) -> &'static str {
+    if is_no_space(source) {
+        "; free space there, or name another folder with --out"
+    } else if doing == "create" {
+        "; name a folder that can be written with --out"
+    } else {
+        ""
     }
 }
 

@@ -23,6 +23,7 @@ mod secrets;
 mod start_table;
 mod stream;
 mod table;
+mod token_counts;
 
 pub use catalogue::{RunEntry, find, list};
 pub use error::StoreError;
@@ -31,4 +32,4 @@ pub use identity::{RunState, this_process};
 pub use run_reader::{Events, RequestOrigin, RunReader, Torn, TrialCounts, TrialRows};
 pub use run_writer::{RunStart, RunWriter};
 pub use seal::{KeptStream, SealReport};
-pub use secrets::{MASK, masked_plan, masked_toml, masked_url};
+pub use secrets::{MASK, masked_place, masked_plan, masked_toml, masked_url};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use loadline_schema::SCHEMA_VERSION;
 use loadline_schema::event::Event;
@@ -18,6 +19,7 @@ use crate::identity::{self, RunState};
 use crate::naming::{FileName, Form};
 use crate::run_writer::{EVENTS, MANIFEST, PLAN_RESOLVED, PLAN_TOML, RECORDS};
 use crate::table::Kind;
+use crate::token_counts::TokenCounts;
 use crate::{request_table, start_table};
 
 /// Rows of chunk times searched for a request whose own do not come next: the most that a failed
@@ -73,6 +75,8 @@ pub struct RunReader {
     manifest: Manifest,
     state: RunState,
     files: Vec<TableFile>,
+    /// Read when the first record asks for it: most runs have none.
+    token_counts: OnceLock<TokenCounts>,
 }
 
 impl RunReader {
@@ -94,7 +98,8 @@ impl RunReader {
             let key = |file: &TableFile| (file.name.part, file.stage_index, file.name.clone());
             key(a).cmp(&key(b))
         });
-        Ok(Self { dir: dir.to_owned(), manifest, state, files })
+        let token_counts = OnceLock::new();
+        Ok(Self { dir: dir.to_owned(), manifest, state, files, token_counts })
     }
 
     /// The run directory.
@@ -211,7 +216,8 @@ impl RunReader {
 
     /// Shows the requests of a trial (`None`: of all, parts and stages in order) one by one, with
     /// the host they ran on. Memory does not grow with their number. Without `with_chunks` the
-    /// chunk times are left out, which is much faster.
+    /// chunk times are left out, which is much faster. Where the server's tokenizer counted an
+    /// answer's tokens after the trial, its count stands in the place of the number of chunks.
     ///
     /// # Errors
     /// The first error of `show`, or [`StoreError::Damaged`].
@@ -231,7 +237,11 @@ impl RunReader {
                 let rows = rows.map_err(|what| file.wrong(what))?;
                 let wanted = |row: &usize| trial.is_none_or(|trial| rows.trial(*row) == trial);
                 for row in (0..rows.len()).filter(wanted) {
-                    let (record, has_chunks) = rows.get(row).map_err(|what| file.wrong(what))?;
+                    let (mut record, has_chunks) =
+                        rows.get(row).map_err(|what| file.wrong(what))?;
+                    if TokenCounts::may_concern(&record) {
+                        self.token_counts()?.apply(&mut record);
+                    }
                     let key = ChunkKey::new(record.op, record.trial);
                     let chunks = match &mut chunks {
                         Some(feed) if has_chunks => feed.take(key)?,
@@ -242,6 +252,20 @@ impl RunReader {
             }
         }
         Ok(())
+    }
+
+    /// Counts of the server's tokenizer; none where the event log is gone.
+    fn token_counts(&self) -> Result<&TokenCounts, StoreError> {
+        if let Some(known) = self.token_counts.get() {
+            return Ok(known);
+        }
+        let events = match self.events() {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Vec::new()
+            }
+            other => other?.events,
+        };
+        Ok(self.token_counts.get_or_init(|| TokenCounts::new(events)))
     }
 
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &TableFile> {

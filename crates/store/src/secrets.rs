@@ -86,6 +86,48 @@ pub fn masked_plan(plan: &Plan) -> Plan {
     plan
 }
 
+/// Where a plan has the mask in the place of a secret, as a copy from a run directory does: such a
+/// plan cannot be carried out before the secret is given again.
+pub fn masked_place(plan: &Plan) -> Option<String> {
+    plan.stages.iter().find_map(|stage| {
+        let Stage::Serving(serving) = stage;
+        let header = serving.headers.iter().find(|header| has_mask(&header.value));
+        if let Some(header) = header {
+            return Some(format!("the header {}", header.name));
+        }
+        let url = |url: &&String| url.contains(&format!("{MASK}@")) || is_masked_query(url);
+        if let Some(url) = serving.endpoints.iter().find(url) {
+            return Some(format!("the URL {}", masked_url(url)));
+        }
+        let mut body = serving.extra_body.iter().flatten();
+        body.find_map(|(key, value)| masked_key(key, is_secret(key), value))
+            .map(|key| format!("\"{key}\" in extra_body"))
+    })
+}
+
+/// The mask alone, or behind the kind of a key as in `Bearer ***`.
+fn has_mask(text: &str) -> bool {
+    text.split_whitespace().next_back() == Some(MASK)
+}
+
+fn is_masked_query(url: &str) -> bool {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let query = query.split('#').next().unwrap_or_default();
+    query.split('&').filter_map(|pair| pair.split_once('=')).any(|(_, value)| value == MASK)
+}
+
+/// The key of a masked text in a body.
+fn masked_key(key: &str, secret: bool, value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => (secret && text == MASK).then(|| key.to_owned()),
+        Value::Array(items) => items.iter().find_map(|item| masked_key(key, secret, item)),
+        Value::Object(map) => {
+            map.iter().find_map(|(key, value)| masked_key(key, secret || is_secret(key), value))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
 /// Masks texts under keys named like a secret.
 fn mask_json(secret: bool, value: &mut Value) {
     match value {
@@ -249,5 +291,30 @@ extra_body = '{"api_key": "SECRET", "stop_token": "x", "user": "u"}'
     fn texts_without_secrets_are_stored_as_given() {
         let text = "# comment\nname = 'x' # y\nload = { concurrency = [1, 4] }\nmax_tokens = 5\n";
         assert_eq!(masked_toml(text), text);
+    }
+
+    #[test]
+    fn a_masked_plan_names_the_place_and_a_plan_with_secrets_does_not() {
+        let plan = |url: &str, header: &str, body: Value| -> Plan {
+            let mut file = loadline_schema::plan_file::ServingFile {
+                endpoint: vec![url.to_owned()],
+                extra_body: body.as_object().cloned(),
+                ..Default::default()
+            };
+            file.headers.insert("x-org".to_owned(), header.to_owned());
+            loadline_schema::plan_file::PlanFile::of_stage(file).resolve(1).unwrap()
+        };
+        let body = |key: &str| serde_json::json!({"user": {"api_key": key}, "stop": "***"});
+        let whole = plan("http://u:p@h:1/?key=k", "a", body("k"));
+        assert_eq!(masked_place(&whole), None);
+        assert_eq!(masked_place(&masked_plan(&whole)).as_deref(), Some("the header x-org"));
+        for (plan, place) in [
+            (plan("http://h:1", "Bearer ***", body("k")), "the header x-org"),
+            (plan("http://***@h:1", "a", body("k")), "the URL http://***@h:1"),
+            (plan("http://h:1/?key=***", "a", body("k")), "the URL http://h:1/?key=***"),
+            (plan("http://h:1", "a", body("***")), "\"api_key\" in extra_body"),
+        ] {
+            assert_eq!(masked_place(&plan).as_deref(), Some(place));
+        }
     }
 }

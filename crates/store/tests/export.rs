@@ -8,7 +8,9 @@
 
 mod rows;
 
+use loadline_schema::event::{Event, EventKind};
 use loadline_schema::manifest::RunStatus;
+use loadline_schema::outcome::TokenSource;
 use loadline_schema::record::{MergedRead, RequestRow, TrialId};
 use loadline_store::{Export, RunReader, write_csv, write_jsonl, write_parquet};
 use rows::{ORIGIN_UNIX_NS, TRIAL, create, row};
@@ -124,6 +126,81 @@ fn parquet_holds_the_whole_run() {
         assert!(batches[0].column_by_name("stage_name").is_some());
         assert_eq!(batches[0].column_by_name("gaps_100ns").is_some(), chunk_times);
     }
+}
+
+/// What the server's tokenizer counted after a trial is in every export as it is in the records that
+/// reports are made of; what was never counted, or came with usage, stays.
+#[test]
+fn counts_of_the_tokenizer_stand_for_numbers_of_chunks() {
+    let out = tempfile::tempdir().unwrap();
+    let mut writer = create(out.path(), &["a"]);
+    let mut rows: Vec<RequestRow> = (0..4).map(|op| row(op, TRIAL, 3)).collect();
+    for row in &mut rows {
+        row.record.output_tokens = Some(4);
+        row.record.token_source = Some(TokenSource::Chunks);
+    }
+    rows[3].record.token_source = Some(TokenSource::Usage);
+    writer.append_requests(&rows).unwrap();
+    let other = TrialId { trial: TRIAL.trial + 1, ..TRIAL };
+    for (trial, tokens) in [(TRIAL, vec![(0, 11), (2, 13), (3, 14)]), (other, vec![(1, 12)])] {
+        writer.event(&Event { at_ns: 1, kind: EventKind::TokenCounts { trial, tokens } }).unwrap();
+    }
+    let expected = [(11, "tokenize"), (4, "chunks"), (13, "tokenize"), (4, "usage")];
+    let dir = writer.dir().to_owned();
+    let check = || {
+        let run = RunReader::open(&dir).unwrap();
+        let read: Vec<(u32, &str)> = run
+            .read_trial(TRIAL)
+            .unwrap()
+            .requests
+            .iter()
+            .map(|row| {
+                let record = &row.record;
+                (record.output_tokens.unwrap(), record.token_source.unwrap().as_str())
+            })
+            .collect();
+        assert_eq!(read, expected);
+        let mut text = Vec::new();
+        write_jsonl(&run, &mut text, Export::default()).unwrap();
+        for (line, (tokens, source)) in std::str::from_utf8(&text).unwrap().lines().zip(expected) {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(
+                (&line["output_tokens"], &line["token_source"]),
+                (&tokens.into(), &source.into())
+            );
+        }
+        text.clear();
+        write_csv(&run, &mut text, Export::default()).unwrap();
+        let lines = parse_csv(std::str::from_utf8(&text).unwrap());
+        let column = |name: &str| lines[0].iter().position(|known| known == name).unwrap();
+        for (line, (tokens, source)) in lines[1..].iter().zip(expected) {
+            assert_eq!(line[column("output_tokens")], tokens.to_string());
+            assert_eq!(line[column("token_source")], source);
+        }
+        assert_eq!(parquet_tokens(&run, out.path()), expected.map(|(tokens, _)| Some(tokens)));
+    };
+    check();
+    let _ = writer.seal(RunStatus::Sealed, ORIGIN_UNIX_NS).unwrap();
+    check();
+    std::fs::remove_file(dir.join("events.jsonl")).unwrap();
+    let run = RunReader::open(&dir).unwrap();
+    assert_eq!(run.read_trial(TRIAL).unwrap().requests, rows, "without its log what was stored");
+}
+
+/// The column `output_tokens` of a Parquet export.
+fn parquet_tokens(run: &RunReader, out: &std::path::Path) -> Vec<Option<u32>> {
+    use arrow_array::cast::AsArray;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    let path = out.join("tokens.parquet");
+    write_parquet(run, std::fs::File::create(&path).unwrap(), Export::default()).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let batches: Vec<_> = reader.map(Result::unwrap).collect();
+    let column = |batch: &arrow_array::RecordBatch| {
+        let column = batch.column_by_name("output_tokens").unwrap();
+        column.as_primitive::<arrow_array::types::UInt32Type>().iter().collect::<Vec<_>>()
+    };
+    batches.iter().flat_map(column).collect()
 }
 
 #[test]

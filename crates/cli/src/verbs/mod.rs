@@ -1,6 +1,10 @@
 //! One file for each verb.
 
+pub(crate) mod analyze;
+pub(crate) mod check;
+pub(crate) mod compare;
 pub(crate) mod completions;
+pub(crate) mod cost;
 pub(crate) mod export;
 pub(crate) mod list;
 pub(crate) mod report;

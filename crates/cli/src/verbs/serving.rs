@@ -5,5 +5,5 @@ use crate::measure::measure;
 use crate::serving_args::ServingArgs;
 
 pub(crate) fn run(args: &ServingArgs) -> Result<Exit, Failure> {
-    measure(&args.plan_file(), None, &args.options)
+    measure(&args.plan_file()?, None, &args.options)
 }

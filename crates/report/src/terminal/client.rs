@@ -23,7 +23,7 @@ pub(super) fn section(page: &mut Page, document: &Document, stage: &Serving) {
     page.table(&Table::new(columns));
 
     page.paragraph(&stamps(points), 0, Tone::Faint);
-    for host in &document.run.hosts {
+    for host in document.run.iter().flat_map(|run| &run.hosts) {
         page.paragraph(&client_host(host), 0, Tone::Faint);
     }
     match &document.selftest {

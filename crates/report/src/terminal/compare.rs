@@ -109,9 +109,13 @@ fn noise_floors(page: &mut Page, comparison: &Comparison) {
     if names.is_empty() {
         return;
     }
-    page.heading("Noise floor, ± %", "what an A/A comparison with the baseline's spread could show");
+    page.heading(
+        "Noise floor, ± %",
+        "what an A/A comparison with the baseline's spread could show",
+    );
     let several = said::has_several_stages(comparison);
-    let mut columns = vec![Column::words("figure", names.iter().map(|n| (*n).to_owned()).collect())];
+    let mut columns =
+        vec![Column::words("figure", names.iter().map(|n| (*n).to_owned()).collect())];
     columns.extend(said::points(comparison).map(|metrics| {
         let cell = |name: &&str| {
             let metric = metrics.iter().find(|metric| metric.metric == *name);

@@ -10,7 +10,7 @@ use crate::style::Tone;
 use crate::words::{self, plain};
 
 pub(super) fn run(page: &mut Page, document: &Document) {
-    let run = &document.run;
+    let Some(run) = &document.run else { return };
     let name = plain(&run.name);
     let about = format!("run {} · {}", plain(&run.id), plain(&run.started));
     page.hanging("", "", &format!("{name} · {about}"), Tone::Strong);
@@ -47,7 +47,8 @@ pub(super) fn stage(page: &mut Page, stage: &Serving, one_of_many: bool) {
 
 /// Where the run lies.
 pub(super) fn footer(page: &mut Page, document: &Document) {
-    let directory = plain(&document.run.directory);
+    let Some(run) = &document.run else { return };
+    let directory = plain(&run.directory);
     page.blank();
     // Not wrapped: a broken path cannot be copied.
     page.line(&format!("Run directory: {directory}"));
@@ -58,7 +59,7 @@ pub(super) fn footer(page: &mut Page, document: &Document) {
     };
     let again = format!("Read again: loadline report {quoted}");
     page.line(&page.style.paint(&again, Tone::Faint));
-    let seed = document.run.seed;
+    let seed = run.seed;
     let text = format!(
         "Seed {seed}. Every number is defined in METRICS.md; \"{ABSENT}\" is one that could not be had."
     );

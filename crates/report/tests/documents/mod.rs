@@ -110,6 +110,7 @@ fn point(concurrency: u64, ok: u64, scale: f64) -> Point {
             ..Client::default()
         },
         warnings: Vec::new(),
+        ..Point::default()
     }
 }
 
@@ -117,7 +118,7 @@ fn document(points: Vec<Point>) -> Document {
     Document {
         schema_version: 1,
         tool_version: "0.1.0".into(),
-        run: RunSummary {
+        run: Some(RunSummary {
             id: "k3v7q2xa".into(),
             name: "quickstart".into(),
             directory: "./runs/20261124T101500Z-quickstart-k3v7q2xa".into(),
@@ -132,7 +133,7 @@ fn document(points: Vec<Point>) -> Document {
                 memory_bytes: Some(8 << 30),
                 ..HostFacts::default()
             }],
-        },
+        }),
         serving: vec![Serving {
             stage: "serving".into(),
             endpoint: vec!["http://127.0.0.1:8080".into()],
@@ -142,6 +143,7 @@ fn document(points: Vec<Point>) -> Document {
             template_tokens: Some(31),
             insecure: false,
             points,
+            ..Serving::default()
         }],
         selftest: Some(Selftest {
             max_concurrency: Some(4096),
@@ -152,6 +154,7 @@ fn document(points: Vec<Point>) -> Document {
             measured_at: "2026-11-20T08:00:00Z".into(),
         }),
         warnings: Vec::new(),
+        ..Document::default()
     }
 }
 
@@ -281,7 +284,7 @@ pub(crate) fn incomplete() -> Document {
     cut.in_flight_mean = None;
     cut.tokens = None;
     let mut document = document(vec![point(1, 208, 1.0), cut]);
-    document.run.status = RunStatus::Interrupted;
+    document.run.as_mut().expect("a run").status = RunStatus::Interrupted;
     document.selftest = None;
     document.serving[0].engine = None;
     document.serving[0].model = None;

@@ -141,7 +141,11 @@ fn idle_fits(idle: f64, watts: &[f64]) -> Result<(), Fault> {
         Some(_) => return Ok(()),
         None => "`idle_watts` and no `watts`".to_owned(),
     };
-    Err(Fault::at(&["idle_watts"], what, "`watts` is the power under load, `idle_watts` that without"))
+    Err(Fault::at(
+        &["idle_watts"],
+        what,
+        "`watts` is the power under load, `idle_watts` that without",
+    ))
 }
 
 fn hardware(given: &HardwareFile) -> Result<Hardware, Fault> {
