@@ -47,15 +47,17 @@ pub(crate) struct Judged {
     pub(crate) likely: bool,
     /// Whether the target no longer kept up: then the load is outside, whatever else was seen.
     pub(crate) saturated: bool,
+    /// Whether its trials are too short: then the verdict is not certain.
+    pub(crate) too_short: bool,
 }
 
 impl Judged {
     pub(crate) fn is_outside(&self) -> bool {
-        self.saturated || self.verdict == Verdict::Missed
+        self.saturated || (self.verdict == Verdict::Missed && !self.too_short)
     }
 
     pub(crate) fn is_inside(&self) -> bool {
-        !self.saturated && self.verdict == Verdict::Met
+        self.verdict == Verdict::Met && !self.saturated && !self.too_short
     }
 
     fn is_likely_inside(&self) -> bool {
@@ -112,12 +114,12 @@ pub fn load_line(points: &[(f64, &Point)], sla: &str, unit: &str) -> LoadLine {
         .iter()
         .map(|(load, point)| {
             let result = point.sla.get(sla);
-            let certain = result.filter(|_| !is_too_short(point));
             Judged {
                 load: *load,
-                verdict: certain.map_or(Verdict::Open, |r| r.verdict),
+                verdict: result.map_or(Verdict::Open, |r| r.verdict),
                 likely: result.is_some_and(|r| r.likely),
                 saturated: point.saturated,
+                too_short: is_too_short(point),
             }
         })
         .collect();

@@ -325,9 +325,8 @@ impl Search {
     fn judged(&self, sla: usize) -> Vec<Judged> {
         let judged = |seen: &Seen| {
             let SlaLook { verdict, likely } = seen.last.slas[sla];
-            let saturated = seen.last.saturated;
-            let verdict = if seen.last.too_short { Verdict::Open } else { verdict };
-            Judged { load: seen.load, verdict, likely, saturated }
+            let Look { saturated, too_short, .. } = seen.last;
+            Judged { load: seen.load, verdict, likely, saturated, too_short }
         };
         self.seen.iter().map(judged).collect()
     }
@@ -366,8 +365,7 @@ impl Search {
             return Ended::Narrow;
         }
         let near = target.open();
-        let is_short = |seen: &&Seen| seen.last.too_short && !seen.last.saturated;
-        if self.seen.iter().filter(is_short).any(|s| near.iter().any(|n| n.load == s.load)) {
+        if near.iter().any(|one| one.too_short) {
             return Ended::TooShort;
         }
         if target.next().is_some() || !near.is_empty() {

@@ -277,3 +277,17 @@ proptest! {
         prop_assert!(found.high.is_none_or(|high| high > line));
     }
 }
+
+#[test]
+fn a_load_too_near_to_saturation_to_be_certain_does_not_hide_what_lies_below() {
+    let mut search = Search::new(settings(SearchOver::Rate));
+    // The line is at 5; from 7 on the trials are too short, and at 16 the target saturates.
+    let looks = run(&mut search, 8.0, |load| Look {
+        too_short: load > 7.0,
+        saturated: load >= 16.0,
+        ..certain(load <= 5.0)
+    });
+    let line = search.line(0);
+    let (low, high) = (line.low.expect("low"), line.high.expect("high"));
+    assert!(low <= 5.0 && high > 5.0 && high / low <= 1.05, "{low} {high} {looks:?}");
+}

@@ -55,20 +55,35 @@ impl<'a> Target<'a> {
             return Some(self.start);
         };
         let highest = self.open.last().map(|one| one.load).or(self.low).unwrap_or(lowest);
-        let is_up_first = self.open.last().is_some_and(|one| one.likely);
         let down = || if self.low.is_none() { self.below(lowest) } else { None };
         let up = || if self.high.is_none() { self.above(highest) } else { None };
-        let outwards = if is_up_first { up().or_else(down) } else { down().or_else(up) };
-        outwards.or_else(|| self.within_widest())
+        let within = || self.within_widest();
+        if self.wall().is_some() {
+            // What lies above takes even longer to forget.
+            down().or_else(within).or_else(up)
+        } else if self.open.last().is_some_and(|one| one.likely) {
+            up().or_else(down).or_else(within)
+        } else {
+            down().or_else(up).or_else(within)
+        }
+    }
+
+    /// The smallest load that looks outside, but whose trials are too short to say so: near
+    /// saturation a target forgets slowly. What can be certainly outside lies below it.
+    fn wall(&self) -> Option<usize> {
+        self.open.iter().position(|one| one.too_short && !one.likely)
     }
 
     /// The middle of the widest gap that the bounds and the open loads leave: from the largest
-    /// inside to the first open, or from the last open to the smallest outside. Between two open
-    /// loads there is nothing to learn.
+    /// inside to the first open, or from the last open to the smallest outside (or the wall). Between
+    /// two open loads there is nothing to learn.
     fn within_widest(&self) -> Option<f64> {
-        let (first, last) = (self.open.first(), self.open.last());
-        let lower = self.low.zip(first.map(|one| one.load).or(self.high));
-        let upper = last.map(|one| one.load).or(self.low).zip(self.high);
+        let wall = self.wall();
+        let open = &self.open[..wall.unwrap_or(self.open.len())];
+        let top = wall.map(|at| self.open[at].load).or(self.high);
+        let (first, last) = (open.first(), open.last());
+        let lower = self.low.zip(first.map(|one| one.load).or(top));
+        let upper = last.map(|one| one.load).or(self.low).zip(top);
         let mut gaps: Vec<(f64, f64)> = [lower, upper].into_iter().flatten().collect();
         // Stable: of equal gaps the lower one first, since that one raises `low`.
         gaps.sort_by(|a, b| (b.1 / b.0).total_cmp(&(a.1 / a.0)));
