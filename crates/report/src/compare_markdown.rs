@@ -21,7 +21,10 @@ pub fn compare_markdown(comparison: &Comparison) -> String {
     for (label, verdict) in [("Worse", Change::Regressed), ("Better", Change::Improved)] {
         let found = said::findings(comparison, verdict);
         if !found.is_empty() {
-            let _ = writeln!(text, "\n**{label}:** {}.", escaped(&found.join("; ")));
+            let _ = writeln!(text, "\n**{label}**\n");
+            for finding in found {
+                let _ = writeln!(text, "- {}", escaped(&finding));
+            }
         }
     }
     for warning in &comparison.warnings {

@@ -8,39 +8,49 @@ use crate::words::{self, counted, plain};
 /// Findings that are named one by one; of more only the number is told.
 const NAMED: usize = 6;
 
-/// The answer in one sentence.
+/// The answer in one or two sentences.
 pub(crate) fn answer(comparison: &Comparison) -> String {
     let of = |verdict| comparison.metrics.iter().filter(|m| m.verdict == verdict).count() as u64;
     let all = comparison.metrics.len() as u64;
     let (worse, better) = (of(Change::Regressed), of(Change::Improved));
+    let (same, open) = (of(Change::NoChange), of(Change::Inconclusive));
     let figures = counted(all, "figure", "figures");
+    let n = quantity::count;
     let answer = match (worse, better) {
-        _ if all == 0 => return "No verdict: there is no figure that both sides have.".to_owned(),
-        (0, 0) if of(Change::NoChange) == all => {
+        (0, 0) if all == 0 => return "No verdict: there is no figure that both sides have.".into(),
+        (0, 0) if open == 0 => {
             return format!("No change: none of {figures} moved by an amount that matters.");
         }
-        (0, 0) => format!("No change was proven in {figures}"),
-        (worse, 0) => format!("The candidate is worse in {worse} of {figures}, and better in none"),
-        (0, better) => {
-            format!("The candidate is better in {better} of {figures}, and worse in none")
+        (0, 0) if same == 0 => return format!("No verdict: {figures}, all inconclusive."),
+        (0, 0) => format!("No change was proven in any of {figures}."),
+        (_, 0) => {
+            format!("The candidate is worse in {} of {figures} and better in none.", n(worse))
         }
-        (worse, better) => {
-            format!("The candidate is worse in {worse} and better in {better} of {figures}")
+        (0, _) => {
+            format!("The candidate is better in {} of {figures} and worse in none.", n(better))
+        }
+        _ => {
+            format!(
+                "The candidate is worse in {} and better in {} of {figures}.",
+                n(worse),
+                n(better)
+            )
         }
     };
-    let rest: Vec<String> = [
-        (of(Change::NoChange), "certainly did not change by an amount that matters"),
-        (of(Change::Inconclusive), "without a verdict"),
-    ]
-    .into_iter()
-    .filter(|(n, _)| *n > 0)
-    .map(|(n, what)| format!("{} {what}", quantity::count(n)))
-    .collect();
-    if rest.is_empty() { format!("{answer}.") } else { format!("{answer}; {}.", rest.join(", ")) }
+    let is =
+        |count: u64, one: &'static str, many: &'static str| if count == 1 { one } else { many };
+    let steady = format!("{} certainly did not change by an amount that matters", n(same));
+    let unclear = format!("{} {} inconclusive", n(open), is(open, "is", "are"));
+    match (same, open) {
+        (0, 0) => answer,
+        (_, 0) => format!("{answer} {steady}."),
+        (0, _) => format!("{answer} {unclear}."),
+        _ => format!("{answer} {steady}, {unclear}."),
+    }
 }
 
-/// What became worse, or better, the largest change first: "itl_p50 at concurrency 4 +5.1 % (+4.2
-/// to +6.0)". Empty where there is nothing.
+/// What became worse, or better, the largest change first: "itl_p50 at concurrency 4: +5.1 %
+/// (+4.2 to +6.0)". Empty where there is nothing.
 pub(crate) fn findings(comparison: &Comparison, verdict: Change) -> Vec<String> {
     let mut found: Vec<&MetricChange> =
         comparison.metrics.iter().filter(|metric| metric.verdict == verdict).collect();
@@ -54,7 +64,7 @@ pub(crate) fn findings(comparison: &Comparison, verdict: Change) -> Vec<String> 
         .iter()
         .take(NAMED)
         .map(|metric| {
-            format!("{} at {} {}", metric.metric, place(metric, several), full_change(metric))
+            format!("{} at {}: {}", metric.metric, place(metric, several), full_change(metric))
         })
         .collect();
     if found.len() > NAMED {

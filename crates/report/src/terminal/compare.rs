@@ -41,8 +41,10 @@ fn answer(page: &mut Page, comparison: &Comparison) {
     {
         let found = said::findings(comparison, verdict);
         if !found.is_empty() {
-            let text = format!("{label}: {}.", found.join("; "));
-            page.hanging("", "  ", &text, tone);
+            page.line(&page.style.paint(&format!("{label}:"), tone));
+            for finding in found {
+                page.hanging("  ", "    ", &finding, tone);
+            }
         }
     }
 }
@@ -54,7 +56,7 @@ fn print_gate(page: &mut Page, gate: &Gate) {
         (true, true) => (format!("Gate passed: {terms}"), Tone::Strong),
         (true, false) => (format!("Gate not failed, but not decided: {terms}"), Tone::Warning),
     };
-    page.hanging("", "  ", &text, tone);
+    page.paragraph(&text, 0, tone);
     for failure in &gate.failures {
         page.hanging("  ✗ ", "    ", &plain(failure), Tone::Bad);
     }

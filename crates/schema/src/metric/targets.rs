@@ -58,13 +58,4 @@ pub(super) const TARGETS: &[Metric] = &[
         source: "K. P. White, Simulation 69 (1997); C. J. Geyer, Statistical Science 7 (1992)",
         ..TARGET
     },
-    Metric {
-        key: "per_trial",
-        name: "Figures of single trials",
-        unit: "as the metric",
-        shape: "list of numbers by metric",
-        formula: "each metric over one complete trial; percentiles over attempts",
-        notes: "What a comparison of two runs rests on.",
-        ..TARGET
-    },
 ];
