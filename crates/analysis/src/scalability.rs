@@ -16,6 +16,8 @@ pub(crate) const CONCURRENCIES_NEEDED: usize = 3;
 pub(crate) const RESIDUAL_ALLOWED: f64 = 0.10;
 
 const STEPS: usize = 200;
+/// Fourth root of ten.
+const QUARTER_DECADE: f64 = 1.778_279_410_038_922_8;
 /// Squares that a further coefficient must save, as a share, to be taken: less is rounding.
 const GAIN_NEEDED: f64 = 1e-9;
 /// Sum of squares of relative residuals that is 0 but for rounding, per point.
@@ -157,11 +159,12 @@ fn descend(
 /// the law may have several minima.
 fn coarse(terms: &[Term], set: &[usize], sizes: &[f64; 3]) -> Vec<Coefficients> {
     // Four for each factor of ten, from shares in 1 + σ(N − 1) + κN(N − 1) at the largest concurrency
-    // that hardly show up to σ and κ of 10, where nothing but the first slot counts.
+    // that hardly show up to σ and κ of 10, where nothing but the first slot counts. By products
+    // alone, which are the same on every machine.
     let of = |index: usize| -> Vec<f64> {
-        let most = if set.contains(&index) { 4.0 * (10.0 * sizes[index]).log10() } else { -9.0 };
-        let shares = (-8..=most.ceil() as i32).map(|k| 10_f64.powf(f64::from(k) / 4.0));
-        std::iter::once(0.0).chain(shares).collect()
+        let most = if set.contains(&index) { 10.0 * sizes[index] } else { 0.0 };
+        let shares = std::iter::successors(Some(0.01), |share| Some(share * QUARTER_DECADE));
+        std::iter::once(0.0).chain(shares.take_while(|share| *share <= most)).collect()
     };
     let (sigmas, kappas) = (of(1), of(2));
     let at = |sigma: f64, kappa: f64| best_lambda(terms, [1.0, sigma, kappa]);
