@@ -57,7 +57,9 @@ pub(super) fn section(page: &mut Page, document: &Document) {
     page.heading("Rows", "");
     page.table(&Table::new(columns(document)));
     let notes = notes(document);
-    page.paragraph(&notes.join(" · "), 0, Tone::Faint);
+    if !notes.is_empty() {
+        page.paragraph(&notes.join(" · "), 0, Tone::Faint);
+    }
     let statements = statements(document);
     if !statements.is_empty() {
         page.heading("What the rows say together", "");
