@@ -59,9 +59,7 @@ pub use quantile::{nearest_rank, select_ranks};
 pub use rows::{THROUGHPUT, TableSettings, analyze_table};
 pub use saturation::piles_up;
 pub use scalability::{fitted_per_s, scalability};
-pub use search::{
-    Ended, FoundLine, Look, Search, SearchOver, SearchSettings, SlaLook, Step, stage_alpha,
-};
+pub use search::{Ended, FoundLine, Look, Search, SearchOver, SearchSettings, SlaLook, Step};
 pub use sla::{Confidence, judge, requirements};
 pub use stage::{StageResult, document};
 pub use student::{mean_interval, mean_interval_at, t_quantile, t_quantile_975};

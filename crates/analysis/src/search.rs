@@ -14,7 +14,7 @@
 mod target;
 
 use loadline_schema::document::Point;
-use loadline_schema::plan::{Find, Load, ServingStage};
+use loadline_schema::plan::{Find, ServingStage};
 use loadline_schema::sla::Sla;
 use loadline_schema::verdict::{SlaResult, Verdict};
 
@@ -373,16 +373,4 @@ impl Search {
         }
         if target.low.is_none() { Ended::NothingInside } else { Ended::AllInside }
     }
-}
-
-/// Level of one look for a stage: that of its search; of a planned sweep the family's 5 % over its
-/// points, of which a two-sided 95 % interval is the case of one or two.
-pub fn stage_alpha(stage: &ServingStage, slas: usize) -> f64 {
-    SearchSettings::of_stage(stage, slas).map_or_else(
-        || {
-            let points = stage.points.iter().filter(|load| !matches!(load, Load::Burst { .. }));
-            FAMILY_ALPHA / points.count().max(2) as f64
-        },
-        |settings| settings.alpha(),
-    )
 }

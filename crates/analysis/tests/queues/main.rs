@@ -3,15 +3,20 @@
 //! [low, high] must cover the true line as often as it says, and be narrow enough to be of use.
 
 mod law;
+#[path = "../made/mod.rs"]
+mod made;
 mod simulate;
 
 use std::thread;
 
 use law::Queue;
 use loadline_analysis::{
-    Attempt, Ended, FoundLine, Look, Search, SearchOver, SearchSettings, Step, piles_up,
+    Attempt, Ended, FoundLine, Look, PointAnalysis, Search, SearchOver, SearchSettings, StageInput,
+    Step, TrialInput, piles_up,
 };
+use loadline_schema::plan::{Arrival, Load};
 use loadline_schema::sla::{Latency, Sla};
+use loadline_schema::verdict::Verdict;
 use simulate::Trial;
 
 /// Searches of each queue.
@@ -128,21 +133,23 @@ fn proves(bench: Bench, widest: f64) {
     assert!(widths.len() as u64 * 10 >= SEEDS * 9 && median <= widest, "{told}");
 }
 
+// With these seeds 199, 200 and 200 of 200 cover, with a median high / low of 1.30, 1.19 and 1.19.
+
 #[test]
 fn the_line_of_one_exponential_server_is_covered() {
     let queue = Queue::Exponential { servers: 1 };
-    proves(Bench { queue, limit: 15.0, length: 8_000.0, warm_up: 1_000.0 }, 2.5);
+    proves(Bench { queue, limit: 15.0, length: 8_000.0, warm_up: 1_000.0 }, 1.35);
 }
 
 #[test]
 fn the_line_of_four_exponential_servers_is_covered() {
     let queue = Queue::Exponential { servers: 4 };
-    proves(Bench { queue, limit: 6.5, length: 3_000.0, warm_up: 500.0 }, 2.5);
+    proves(Bench { queue, limit: 6.5, length: 5_000.0, warm_up: 500.0 }, 1.35);
 }
 
 #[test]
 fn the_line_of_a_constant_server_is_covered() {
-    proves(Bench { queue: Queue::Constant, limit: 8.0, length: 8_000.0, warm_up: 1_000.0 }, 2.5);
+    proves(Bench { queue: Queue::Constant, limit: 8.0, length: 8_000.0, warm_up: 1_000.0 }, 1.35);
 }
 
 /// Trials of about ten relaxation times: whatever they seem to show, the answer is "too short".
@@ -158,4 +165,53 @@ fn trials_shorter_than_the_queues_memory_are_refused() {
         assert!(line.low.is_none_or(|low| low <= truth), "{line:?}");
         assert!(line.high.is_none_or(|high| high >= truth), "{line:?}");
     }
+}
+
+/// The records that a client would have written of a trial.
+fn trial_rows(bench: &Bench, trial: &Trial, number: u16) -> TrialInput {
+    let ns = |time: f64| (time * SERVICE_NS) as u64;
+    let row = |(op, (at, response)): (u64, (&f64, &f64))| {
+        let mut row = made::answer(op, ns(*at), 0, &[]);
+        let end = ns(*at) + ns(*response);
+        row.record.done_ns = Some(end);
+        row.record.ended_ns = end;
+        row
+    };
+    let stays = (0..).zip(trial.arrivals.iter().zip(&trial.responses));
+    let mut input = made::trial(number, stays.map(row).collect());
+    let end = input.end.as_mut().expect("a trial as planned has an end");
+    end.window = Some((0, ns(bench.length)));
+    input
+}
+
+/// The searches above judge attempts; a real run's are judged out of its records. Both see the same.
+#[test]
+fn a_look_at_attempts_is_the_look_at_the_records_of_a_run() {
+    let queue = Queue::Exponential { servers: 1 };
+    let bench = Bench { queue, limit: 15.0, length: 4_000.0, warm_up: 500.0 };
+    let sla = [bench.sla()];
+    let stage = made::stage();
+    let alpha = SearchSettings::new(SearchOver::Rate, 1).alpha();
+    let mut seen = Vec::new();
+    for rate in [0.3, 0.7, 0.9, 1.3] {
+        let trials: Vec<Trial> = (0..3).map(|seed| bench.trial(rate, seed)).collect();
+        let attempts: Vec<Vec<Attempt>> = trials.iter().map(trial_attempts).collect();
+        let attempts: Vec<&[Attempt]> = attempts.iter().map(Vec::as_slice).collect();
+        let grew = trials.iter().filter(|trial| bench.piles_up(trial)).count();
+        let direct = Look::of_attempts(&sla, &attempts, alpha, grew * 2 >= trials.len());
+
+        let input = StageInput { sla: &sla, ..made::input(&stage) };
+        let load = Load::Open { rate_per_s: rate * 1e9 / SERVICE_NS, arrival: Arrival::Poisson };
+        let mut analysis = PointAnalysis::new(input, load).with_confidence(alpha);
+        for (number, trial) in (0..).zip(&trials) {
+            analysis.add(&trial_rows(&bench, trial, number));
+        }
+        let point = analysis.finish();
+        assert_eq!(Look::of(&point, &["default"]), direct, "at {rate}");
+        seen.push((direct.slas[0].verdict, direct.saturated, direct.too_short));
+    }
+    // Each kind of look was among them: inside, open, too short, saturated.
+    assert_eq!(seen[0], (Verdict::Met, false, false));
+    assert_eq!(seen[1].0, Verdict::Open);
+    assert!(seen[2].2 && seen[3].1, "{seen:?}");
 }
