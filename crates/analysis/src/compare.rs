@@ -176,16 +176,16 @@ fn of_point(
     for metric in wanted {
         let scale = Scale::of(*metric);
         let trials = Trials::of(pair, *metric);
-        match trials.on(scale, *metric) {
+        match trials.on(scale) {
             Some(sides) => changes.push(change(pair, *metric, &trials, &sides, options.order)),
-            None => missing.push(format!("{metric} ({})", trials.why_not(*metric))),
+            None => missing.push(format!("{metric} ({})", trials.why_not())),
         }
     }
     if !missing.is_empty() {
         warnings.push(Warning::new(
             "not_compared",
             format!("at {} there is no comparison of {}", pair.name(), missing.join(", ")),
-            "measure longer trials, so that each gives every figure",
+            "measure longer trials on a quiet client, so that each gives every figure",
         ));
     }
     changes
@@ -194,7 +194,7 @@ fn of_point(
 fn change(
     pair: &Pair<'_>,
     metric: TrialMetric,
-    trials: &Trials,
+    trials: &Trials<'_>,
     sides: &Sides,
     order: TrialOrder,
 ) -> MetricChange {

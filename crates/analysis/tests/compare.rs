@@ -263,15 +263,19 @@ fn a_gate_fails_on_certainty_and_not_on_noise() {
 }
 
 #[test]
-fn a_gate_fails_where_the_candidate_lost_the_figure() {
+fn a_gate_fails_where_the_figure_is_lost_to_failures() {
     let mut pair = pair(11, SERVER, &TURNS, DRIFTING);
-    pair.1.point(0).per_trial[3].remove("ttft_p99");
+    let bad = &mut pair.1.point(0).per_trial[3];
+    bad.remove("ttft_p99");
+    bad.insert("error_rate".into(), 0.02);
     let gate = GateTerm::parse_all(["ttft_p99<=+50%"]).unwrap();
     let options = CompareOptions { gate: &gate, ..in_turns() };
     let comparison = compared(&pair, &options);
     let failures = &comparison.gate.as_ref().unwrap().failures;
     assert_eq!(failures.len(), 1, "{failures:?}");
-    assert!(failures[0].contains("1 of 5 trials of the candidate lack it"), "{failures:?}");
+    let told =
+        "1 of 5 trials of the candidate lack it, since it lies among the requests that failed";
+    assert!(failures[0].contains(told), "{failures:?}");
     assert!(!comparison.metrics.iter().any(|m| m.metric == "ttft_p99" && is_four(m)));
     assert!(comparison.warnings.iter().any(|w| w.code == "not_compared"));
     for index in 0..2 {
@@ -281,6 +285,17 @@ fn a_gate_fails_where_the_candidate_lost_the_figure() {
     }
     let error = refused(&pair, &options);
     assert!(error.contains("the gate limits `ttft_p99`, which the baseline does not have"));
+}
+
+#[test]
+fn a_figure_that_the_client_lost_leaves_a_gate_undecided() {
+    let mut pair = pair(11, SERVER, &TURNS, DRIFTING);
+    pair.1.point(0).per_trial[3].remove("itl_p99");
+    let gate = GateTerm::parse_all(["itl_p99<=+50%"]).unwrap();
+    let gate = compared(&pair, &CompareOptions { gate: &gate, ..in_turns() }).gate.unwrap();
+    assert!(gate.passed);
+    assert_eq!(gate.undecided.len(), 1);
+    assert!(gate.undecided[0].contains("the client read too many of them late"), "{gate:?}");
 }
 
 fn is_four(metric: &MetricChange) -> bool {

@@ -67,7 +67,7 @@ fn has_baseline(pairs: &[Pair<'_>], term: &GateTerm) -> Result<(), CompareError>
     if pairs.iter().any(|pair| Trials::of(pair, metric).has_baseline()) {
         return Ok(());
     }
-    let reason = Trials::of(&pairs[0], metric).why_not(metric);
+    let reason = Trials::of(&pairs[0], metric).why_not();
     Err(CompareError::GateWithoutBaseline { metric: metric.to_string(), reason })
 }
 
@@ -85,20 +85,19 @@ fn at_point(pair: &Pair<'_>, term: &GateTerm, order: TrialOrder) -> Outcome {
     let metric = term.metric;
     let trials = Trials::of(pair, metric);
     let place = pair.name();
-    let untold = || format!("{term} at {place}: {}", trials.why_not(metric));
+    let untold = || format!("{term} at {place}: {}", trials.why_not());
     if !trials.has_baseline() {
         return Outcome::Undecided(untold());
     }
-    // The baseline has the figure and the candidate has not: its requests fail, or it answers too
-    // few of them. To pass for that would reward the worst.
-    if !trials.has_candidate() {
+    // To pass because so many requests failed that the figure is lost would reward the worst.
+    if trials.lost_to_failures() {
         return Outcome::Failed(untold());
     }
     let scale = match term.allowance {
         Allowance::Ratio(_) => Scale::Ratio,
         Allowance::Difference(_) => Scale::Difference,
     };
-    match trials.on(scale, metric) {
+    match trials.on(scale) {
         Some(sides) => judged(&place, term, scale, &sides, order),
         None => Outcome::Undecided(untold()),
     }

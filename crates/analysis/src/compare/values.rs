@@ -1,5 +1,7 @@
 //! The values of a metric in the trials of both sides, on the scale on which they are compared.
 
+use std::collections::BTreeMap;
+
 use loadline_schema::document::Point;
 use loadline_schema::gate::TrialMetric;
 use loadline_schema::sla::{Latency, Statistic};
@@ -10,8 +12,6 @@ use crate::per_trial::ATTEMPTS;
 
 /// Standard deviation of the rounding error of a value in units of its last digit: 1/√12.
 const ROUNDING: f64 = 0.288_675_134_594_812_9;
-/// Attempts that a trial needs for a P99: fewer have no value above it.
-const ATTEMPTS_FOR_P99: u32 = 100;
 
 /// How a change is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +53,16 @@ impl Scale {
 }
 
 /// A metric in the trials of both sides, in their order, as measured.
-pub(crate) struct Trials {
-    baseline: Vec<Option<f64>>,
-    candidate: Vec<Option<f64>>,
-    attempts: (Vec<f64>, Vec<f64>),
+pub(crate) struct Trials<'a> {
+    metric: TrialMetric,
+    baseline: Side<'a>,
+    candidate: Side<'a>,
+}
+
+/// A metric in the trials of one side.
+struct Side<'a> {
+    trials: &'a [BTreeMap<String, f64>],
+    values: Vec<Option<f64>>,
 }
 
 /// The same on a scale; each trial of either side has a value.
@@ -67,88 +73,112 @@ pub(crate) struct Sides {
     pub(crate) least: (f64, f64),
 }
 
-impl Trials {
-    pub(crate) fn of(pair: &Pair<'_>, metric: TrialMetric) -> Self {
+impl<'a> Trials<'a> {
+    pub(crate) fn of(pair: &Pair<'a>, metric: TrialMetric) -> Self {
         let name = metric.to_string();
-        let values =
-            |point: &Point| point.per_trial.iter().map(|t| t.get(&name).copied()).collect();
-        let attempts = |point: &Point| {
-            point.per_trial.iter().filter_map(|t| t.get(ATTEMPTS).copied()).collect()
+        let side = |point: &'a Point| Side {
+            trials: &point.per_trial,
+            values: point.per_trial.iter().map(|trial| trial.get(&name).copied()).collect(),
         };
-        Self {
-            baseline: values(pair.baseline),
-            candidate: values(pair.candidate),
-            attempts: (attempts(pair.baseline), attempts(pair.candidate)),
-        }
+        Self { metric, baseline: side(pair.baseline), candidate: side(pair.candidate) }
     }
 
     /// Whether every trial of the baseline has a value.
     pub(crate) fn has_baseline(&self) -> bool {
-        is_whole(&self.baseline)
+        self.baseline.is_whole()
     }
 
-    /// Whether every trial of the candidate has a value.
-    pub(crate) fn has_candidate(&self) -> bool {
-        is_whole(&self.candidate)
+    /// Whether a trial of the candidate lacks its value for the requests that failed.
+    pub(crate) fn lost_to_failures(&self) -> bool {
+        let absent = self.candidate.absent();
+        absent.into_iter().any(|trial| lies_among_failures(trial, self.metric))
     }
 
     /// Whether no trial of either side has a value other than 0.
     pub(crate) fn no_failures(&self) -> bool {
-        self.baseline.iter().chain(&self.candidate).all(|value| *value == Some(0.0))
+        let all = self.baseline.values.iter().chain(&self.candidate.values);
+        all.into_iter().all(|value| *value == Some(0.0))
     }
 
-    /// Both sides on a scale. `None` unless every trial has a value on it: a trial lacks one where
-    /// it lies among the failed requests, so the others alone would look too good.
-    pub(crate) fn on(&self, scale: Scale, metric: TrialMetric) -> Option<Sides> {
-        if !self.has_baseline() || !self.has_candidate() {
-            return None;
-        }
-        let taken = |values: &[Option<f64>]| -> Option<Vec<f64>> {
-            values.iter().map(|value| scale.take((*value)?)).collect()
+    /// Both sides on a scale. `None` unless every trial has a value on it: a trial may lack one
+    /// because it lies among the failed requests, so the others alone would look too good.
+    pub(crate) fn on(&self, scale: Scale) -> Option<Sides> {
+        let taken = |side: &Side<'_>| -> Option<Vec<f64>> {
+            side.is_whole().then_some(())?;
+            side.values.iter().map(|value| scale.take((*value)?)).collect()
         };
-        let least = |values: &[Option<f64>], attempts: &[f64]| {
-            least(scale, metric, &values.iter().flatten().copied().collect::<Vec<_>>(), attempts)
+        let least = |side: &Side<'_>| {
+            let values: Vec<f64> = side.values.iter().flatten().copied().collect();
+            least(scale, self.metric, &values, &side.attempts())
         };
         Some(Sides {
             baseline: taken(&self.baseline)?,
             candidate: taken(&self.candidate)?,
-            least: (
-                least(&self.baseline, &self.attempts.0),
-                least(&self.candidate, &self.attempts.1),
-            ),
+            least: (least(&self.baseline), least(&self.candidate)),
         })
     }
 
     /// Why there is no comparison.
-    pub(crate) fn why_not(&self, metric: TrialMetric) -> String {
-        let sides = [("baseline", &self.baseline), ("candidate", &self.candidate)];
-        for (side, values) in sides {
-            let have = values.iter().flatten().count();
-            if values.is_empty() {
-                return format!("the {side} has no complete trial");
+    pub(crate) fn why_not(&self) -> String {
+        for (name, side) in [("baseline", &self.baseline), ("candidate", &self.candidate)] {
+            let absent = side.absent();
+            if side.trials.is_empty() {
+                return format!("the {name} has no complete trial");
             }
-            if have < values.len() {
-                let all = values.len();
-                let reason = why_absent(metric);
-                return format!("{} of {all} trials of the {side} lack it: {reason}", all - have);
+            if let Some(first) = absent.first() {
+                let (n, all) = (absent.len(), side.trials.len());
+                let why = why_absent(first, self.metric);
+                return format!("{n} of {all} trials of the {name} lack it, since {why}");
             }
         }
         "it is 0 in a trial, so there is no ratio".to_owned()
     }
 }
 
-fn is_whole(values: &[Option<f64>]) -> bool {
-    !values.is_empty() && values.iter().all(Option::is_some)
+impl<'a> Side<'a> {
+    fn is_whole(&self) -> bool {
+        !self.values.is_empty() && self.values.iter().all(Option::is_some)
+    }
+
+    /// The trials without a value.
+    fn absent(&self) -> Vec<&'a BTreeMap<String, f64>> {
+        let trials = self.trials.iter().zip(&self.values);
+        trials.filter(|(_, value)| value.is_none()).map(|(trial, _)| trial).collect()
+    }
+
+    fn attempts(&self) -> Vec<f64> {
+        self.trials.iter().filter_map(|trial| trial.get(ATTEMPTS).copied()).collect()
+    }
 }
 
-/// Why a trial may lack a metric.
-fn why_absent(metric: TrialMetric) -> String {
+/// Share of the attempts above a figure of a distribution: of all of them for a mean.
+fn share_above(metric: TrialMetric) -> f64 {
+    let TrialMetric::Latency(_, statistic) = metric else { return 1.0 };
+    statistic.per_mille().map_or(1.0, |per_mille| f64::from(1_000 - per_mille) / 1_000.0)
+}
+
+/// Whether so many requests of the trial failed that the figure lies among them.
+fn lies_among_failures(trial: &BTreeMap<String, f64>, metric: TrialMetric) -> bool {
+    let failed = trial.get(&TrialMetric::ErrorRate.to_string());
+    let above = share_above(metric);
+    failed.is_some_and(|share| *share > above || *share >= 1.0)
+}
+
+/// Why a trial lacks a metric.
+fn why_absent(trial: &BTreeMap<String, f64>, metric: TrialMetric) -> &'static str {
+    let attempts = trial.get(ATTEMPTS).copied().unwrap_or(0.0);
     match metric {
-        TrialMetric::Latency(_, Statistic::P99) => {
-            format!("under {ATTEMPTS_FOR_P99} values, or it lies among failed requests")
+        _ if lies_among_failures(trial, metric) => "it lies among the requests that failed",
+        TrialMetric::Latency(Latency::Itl | Latency::MaxGap, _) => {
+            "there are too few gaps, or the client read too many of them late"
         }
-        TrialMetric::Latency(..) => "too few values, or it lies among failed requests".to_owned(),
-        _ => "it could not be measured".to_owned(),
+        TrialMetric::Latency(_, Statistic::P99) if attempts < 100.0 => {
+            "a P99 needs 100 requests in each trial"
+        }
+        TrialMetric::Latency(_, Statistic::P90) if attempts < 10.0 => {
+            "a P90 needs 10 requests in each trial"
+        }
+        _ => "it could not be measured",
     }
 }
 

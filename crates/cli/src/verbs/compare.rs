@@ -107,7 +107,7 @@ fn refusal(error: CompareError) -> Failure {
         CompareError::NothingInCommon(_) => "\nmeasure both sides at the same loads",
         CompareError::NoTrials(_) => "; loadline report tells why",
         CompareError::GateWithoutBaseline { .. } => {
-            "; measure the baseline longer, or leave the term out"
+            "; measure the baseline longer and on a quiet client, or leave the term out"
         }
     };
     Failure::usage(format!("{error}{advice}"))

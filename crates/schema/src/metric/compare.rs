@@ -84,7 +84,7 @@ pub(super) const COMPARED: &[Metric] = &[
         name: "Gate",
         unit: "–",
         shape: "object",
-        formula: "a term fails where the one-sided test of \"the change is within the allowance\" is rejected at 5 %, adjusted by Holm over all terms and points, with at least five trials on a side; and where every trial of the baseline has the metric and one of the candidate lacks it. An estimate beyond the allowance that is not certain is `undecided`, which does not fail the gate",
+        formula: "a term fails where the one-sided test of \"the change is within the allowance\" is rejected at 5 %, adjusted by Holm over all terms and points, with at least five trials on a side; and where a trial of the candidate lacks the metric because it lies among failed requests. An estimate beyond the allowance that is not certain is `undecided`, which does not fail the gate",
         notes: "Exit code 5 when a term failed. A passed gate says that no change beyond the allowance was proven, not that there is none: read the noise floor.",
         ..COMPARE
     },
