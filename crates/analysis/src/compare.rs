@@ -123,13 +123,14 @@ pub fn compare(
         return Err(CompareError::NoTrials("candidate"));
     }
     let wanted = wanted(options.gate);
-    let mut warnings = Vec::new();
     let mut metrics = Vec::new();
+    let mut missing = Missing::default();
     for pair in &pairs {
-        metrics.extend(of_point(pair, &wanted, options, &mut warnings));
+        metrics.extend(of_point(pair, &wanted, options, &mut missing));
     }
     judge(&mut metrics, options.relevant);
     let interleaved = options.order != TrialOrder::Apart;
+    let mut warnings = missing.warnings();
     warnings.extend(too_few_trials(&pairs));
     warnings.extend((!interleaved).then(not_interleaved));
     let gate = match options.gate {
@@ -164,29 +165,45 @@ fn wanted(gate: &[GateTerm]) -> Vec<TrialMetric> {
     wanted
 }
 
+/// Metrics that cannot be compared, with the reason, and at which points.
+#[derive(Default)]
+struct Missing(Vec<(String, Vec<String>)>);
+
+impl Missing {
+    fn add(&mut self, what: String, place: String) {
+        match self.0.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, places)) => places.push(place),
+            None => self.0.push((what, vec![place])),
+        }
+    }
+
+    fn warnings(self) -> Vec<Warning> {
+        let told = self.0.into_iter().map(|(what, places)| {
+            Warning::new(
+                "not_compared",
+                format!("there is no comparison of {what} at {}", places.join(", ")),
+                "measure longer trials on a quiet client, so that each gives every figure",
+            )
+        });
+        told.collect()
+    }
+}
+
 /// The metrics of one point without their verdicts, which all of them together decide.
 fn of_point(
     pair: &Pair<'_>,
     wanted: &[TrialMetric],
     options: &CompareOptions<'_>,
-    warnings: &mut Vec<Warning>,
+    missing: &mut Missing,
 ) -> Vec<MetricChange> {
     let mut changes = Vec::new();
-    let mut missing: Vec<String> = Vec::new();
     for metric in wanted {
         let scale = Scale::of(*metric);
         let trials = Trials::of(pair, *metric);
         match trials.on(scale) {
             Some(sides) => changes.push(change(pair, *metric, &trials, &sides, options.order)),
-            None => missing.push(format!("{metric} ({})", trials.why_not())),
+            None => missing.add(format!("{metric} ({})", trials.why_not()), pair.name()),
         }
-    }
-    if !missing.is_empty() {
-        warnings.push(Warning::new(
-            "not_compared",
-            format!("at {} there is no comparison of {}", pair.name(), missing.join(", ")),
-            "measure longer trials on a quiet client, so that each gives every figure",
-        ));
     }
     changes
 }

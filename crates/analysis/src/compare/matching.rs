@@ -128,14 +128,17 @@ pub(crate) fn differences(
     }
     for pair in &found.pairs {
         all.of_tokens(pair);
-        for (side, point) in [("baseline", pair.baseline), ("candidate", pair.candidate)] {
-            if point.client.limited {
-                let told = format!(
-                    "at {} the client itself was a limit of the {side}: its figures are partly ours",
-                    pair.name()
-                );
-                all.told.push(told);
-            }
+    }
+    let limited = |side: &dyn Fn(&Pair<'_>) -> bool| -> String {
+        let places = found.pairs.iter().filter(|pair| side(pair)).map(Pair::name);
+        places.collect::<Vec<_>>().join(", ")
+    };
+    for (side, places) in [
+        ("baseline", limited(&|pair| pair.baseline.client.limited)),
+        ("candidate", limited(&|pair| pair.candidate.client.limited)),
+    ] {
+        if !places.is_empty() {
+            all.told.push(format!("the client itself was a limit of the {side} at {places}"));
         }
     }
     let machine = |document: &Document| {
