@@ -40,7 +40,7 @@ impl Correlation {
 ///
 /// τ by the initial monotone sequence (C. J. Geyer, *Statistical Science* 7, 1992): sums of pairs
 /// ρ(2m) + ρ(2m + 1), none larger than the one before, up to the first that is not positive; then
-/// corrected for the mean that was estimated from the same values (U. Wolff, *Comput. Phys. Commun.*
+/// corrected for the mean that was estimated from the same values (U. Wolff, *Computer Physics Communications*
 /// 156, 2004): × (1 + (2W + 1)/n) with W lags. A τ that chance alone explains (under 1 + 5/√n) is 1.
 /// Where the memory reaches beyond 256 lags, the series is taken in means of 4, 16, … values, for
 /// which n · Var(mean) is the same: the work grows with n alone.

@@ -11,7 +11,14 @@ pub(super) const COMPARED: &[Metric] = &[
         unit: "as the metric's",
         shape: "list of maps",
         formula: "for each complete trial: `<latency>_<statistic>` (ttft, ttfo, itl, tpot, e2e, max_gap with p50, p90, p99, mean; ns), requests_per_s, output_tokens_per_s, output_tokens_per_s_per_user, error_rate, attempts. Percentiles by nearest rank over the attempts of the trial, one without a value counting as infinite; mean over the values there are",
-        from: &["intended_ns", "write_begin_ns", "first_token_ns", "last_token_ns", "done_ns", "outcome"],
+        from: &[
+            "intended_ns",
+            "write_begin_ns",
+            "first_token_ns",
+            "last_token_ns",
+            "done_ns",
+            "outcome",
+        ],
         notes: "Other than the percentiles of a point, those of a trial are over attempts: a server that sheds its slow requests must not look faster. A percentile is absent where it lies among the failed requests, where fewer than one value lies above it (P99 under 100 values) and where the client read too many gaps late.",
         ..COMPARE
     },
