@@ -86,7 +86,10 @@ fn check(before: &str, out: &Path, room_again: impl FnOnce()) {
     let run = only_run(out);
     let document: Value = serde_json::from_slice(&full.stdout).unwrap();
     let point = &document["serving"][0]["points"][0];
-    assert_eq!(point["incomplete"]["reason"], "store_failed", "{point}");
+    // The reason is in the log only where the log still had room for it.
+    let reason = &point["incomplete"]["reason"];
+    assert_eq!(point["incomplete"]["trials"], 1, "{point}");
+    assert!(reason.is_null() || reason == "store_failed", "{point}");
     assert!((1..REQUESTS).contains(&ok_requests(&document)), "{point}");
 
     let again =
