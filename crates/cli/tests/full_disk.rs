@@ -10,7 +10,7 @@ use assert_cmd::cargo::cargo_bin;
 use loadline_testkit::{Law, TruthThread};
 use serde_json::Value;
 
-const REQUESTS: u64 = 4_000;
+const REQUESTS: u64 = 2_000;
 
 /// Unmounts a tmpfs at the end of a test.
 struct Mounted<'a>(&'a Path);
@@ -39,7 +39,7 @@ fn mount(at: &Path, options: &str) -> bool {
 }
 
 fn server() -> TruthThread {
-    let law = Law::default().with("ttft_us=200&itl_us=0&tokens=30").unwrap();
+    let law = Law::default().with("ttft_us=10000&itl_us=0&tokens=30").unwrap();
     TruthThread::start(law).unwrap()
 }
 
@@ -120,7 +120,7 @@ fn files_that_may_not_grow_further() {
     let dir = tempfile::tempdir().unwrap();
     // SIGXFSZ would end the process before the write could fail, so it is ignored. The shell counts
     // the limit in KiB, or in blocks of 512 bytes where it is the plain POSIX one.
-    check("trap '' XFSZ; ulimit -f 200;", dir.path(), || {});
+    check("trap '' XFSZ; ulimit -f 500;", dir.path(), || {});
 }
 
 #[test]
