@@ -51,12 +51,12 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
 /// What this is, for somebody who typed the name alone.
 pub(crate) fn welcome() -> Exit {
     print(
-        "Loadline tells how much load an LLM server carries, and how well.\n\n\
+        "Loadline tells how much load an LLM server carries inside your targets, and what a token costs.\n\n\
          \x20 loadline serving http://host:8000     load a server at concurrency 1, 4, 16, 64\n\
-         \x20 loadline run plan.toml                the same from a plan\n\
+         \x20 loadline run plan.toml                the same from a plan, with targets and prices\n\
          \x20 loadline report RUN                   show a result again\n\
-         \x20 loadline export RUN --format parquet  every request as a row\n\
-         \x20 loadline list                         the runs there are\n\
+         \x20 loadline compare BASE CANDIDATE       what got better or worse\n\
+         \x20 loadline analyze TABLE.csv            what rows measured elsewhere say\n\
          \x20 loadline selftest                     how far the client itself can be trusted here\n\n\
          Each has --help with examples.\n",
     )
