@@ -20,6 +20,12 @@ use crate::preview;
 use crate::progress::View;
 use crate::verbs::selftest;
 
+/// Most connections at once that a plan means.
+fn streams(plan: &Plan) -> u64 {
+    let stages = plan.stages.iter().map(|Stage::Serving(stage)| preview::largest(stage).1);
+    stages.max().unwrap_or(0)
+}
+
 /// Against addresses outside, more than this needs `--yes`.
 const REQUESTS_OUTSIDE: u64 = 10_000;
 const STREAMS_OUTSIDE: u64 = 1_000;
@@ -49,6 +55,8 @@ pub(crate) fn measure(
         return Ok(print(&preview::dry_run(&plan)));
     }
     ask_before_large(&plan, options.yes)?;
+    // Before the first thread: see there.
+    loadline_runner::reserve_files(streams(&plan));
     let stop = Arc::new(Stop::default());
     stop_on_signals(&stop)?;
     let mut view = View::new(&plan, options.quiet);

@@ -10,6 +10,6 @@ mod run;
 mod serving_stage;
 
 pub use error::RunError;
-pub use limits::{Limits, check_limits};
+pub use limits::{Limits, check_limits, reserve_files};
 pub use run::{Asked, Choose, Finished, NoSearch, Request, Resume, Session, prepare, run};
 pub use serving_stage::Prepared;

@@ -46,6 +46,18 @@ impl Limits {
     }
 }
 
+/// Makes room in the process's table of open files for so many connections. To be called while the
+/// process has one thread: later each doubling of the table waits until every core has passed
+/// through the kernel's scheduler, some milliseconds that would go before the first request.
+pub fn reserve_files(connections: u64) {
+    let limit = Limits::raise().files;
+    let last = connections.min(limit).saturating_add(OWN_FILES / 2).min(i32::MAX as u64);
+    // The table keeps its size when the copy is closed; where this fails it grows as it always did.
+    if let Ok(file) = std::fs::File::open("/dev/null") {
+        drop(rustix::io::fcntl_dupfd_cloexec(&file, last as i32));
+    }
+}
+
 /// Checks that a stage's streams fit.
 ///
 /// # Errors
@@ -125,6 +137,18 @@ mod tests {
         assert!(ports.contains("ip_local_port_range"), "{ports}");
         let files = check_limits(&limits, &stage(101), &[&unix]).expect_err("files").to_string();
         assert!(files.contains("ulimit -n 165"), "{files}");
+    }
+
+    #[test]
+    fn the_table_of_open_files_is_large_enough_beforehand() {
+        let room = || {
+            let status = std::fs::read_to_string("/proc/self/status").expect("status");
+            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+            line.and_then(|size| size.trim().parse::<u64>().ok()).expect("FDSize")
+        };
+        let wanted = 500.min(Limits::raise().files);
+        reserve_files(wanted);
+        assert!(room() >= wanted, "{} for {wanted}", room());
     }
 
     #[test]
