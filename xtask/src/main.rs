@@ -6,6 +6,7 @@
 )]
 
 mod bench_client;
+mod bench_judge;
 mod docs;
 mod tidy;
 mod workspace;
@@ -21,7 +22,10 @@ usage: cargo xtask <command>
                    --check says which of them is out of date
   bench-client [--quick] [--rounds N] [--only PART] [--truth PROGRAM] [--reader PROGRAM]
                    the client beside a bare reader on a server with known timing: the table of
-                   docs/performance.md; nothing else should run meanwhile";
+                   docs/performance.md; nothing else should run meanwhile
+  bench-judge [LINES PAIRS]
+                   load lines found and comparisons made against servers with a known law, in real
+                   time: so many searches (20) and pairs of each kind (20)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +35,10 @@ fn main() -> ExitCode {
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(),
         ["bench-client", words @ ..] => match bench_client::run_with(words) {
+            Some(table) => table.map(|table| println!("{table}")),
+            None => return wrong_usage(),
+        },
+        ["bench-judge", words @ ..] => match bench_judge::run_with(words) {
             Some(table) => table.map(|table| println!("{table}")),
             None => return wrong_usage(),
         },
