@@ -138,6 +138,7 @@ pub fn load_line(points: &[(f64, &Point)], sla: &str, unit: &str) -> LoadLine {
         point: bounds.low,
         likely_point: bounds.likely,
         non_monotone: bounds.non_monotone,
+        too_short: judged.iter().filter(|j| j.too_short).map(|j| j.load).collect(),
         saturated_at: load_at(bounds.saturated),
         cost: None,
     }

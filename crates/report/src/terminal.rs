@@ -16,6 +16,7 @@ mod head;
 mod latency;
 mod outcomes;
 mod rates;
+mod scalability;
 pub(crate) mod table_report;
 mod targets;
 mod tokens;
@@ -60,6 +61,7 @@ fn serving(page: &mut Page, document: &Document, stage: &Serving, is_first: bool
     tradeoff::section(page, document, stage);
     targets::sections(page, document, stage);
     cost::section(page, stage);
+    scalability::section(page, stage);
     rates::section(page, stage);
     latency::sections(page, stage);
     tokens::section(page, stage);

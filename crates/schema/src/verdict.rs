@@ -102,6 +102,10 @@ pub struct LoadLine {
     /// A load above a certainly missed one is certainly inside: the line is below the first miss.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub non_monotone: bool,
+    /// Loads whose trials are shorter than 50 autocorrelation times of E2E: their verdicts count
+    /// for neither bound.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub too_short: Vec<f64>,
     /// Smallest load at which the target no longer kept up (achieved under 95 % of offered, or
     /// requests in flight growing).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -61,8 +61,9 @@ fn load_line(stage: &Serving, line: &LoadLine) -> String {
             )
         }
         (Some(low), None, _) => format!(
-            "{} or more: no load that was tried certainly misses it; offer more to find the limit",
-            load(low)
+            "{} or more: no load that was tried certainly misses it{}",
+            load(low),
+            if line.too_short.is_empty() { "; offer more to find the limit" } else { "" }
         ),
         (None, Some(high), Some(likely)) => format!(
             "likely {}, but not certain with so few requests; certainly missed at {}{}",
@@ -83,6 +84,14 @@ fn load_line(stage: &Serving, line: &LoadLine) -> String {
     };
     if let Some(at) = line.saturated_at {
         text.push_str(&format!("; the target no longer kept up at {}", load(at)));
+    }
+    if !line.too_short.is_empty() {
+        let loads: Vec<String> = line.too_short.iter().map(|l| bare(*l, &line.unit)).collect();
+        text.push_str(&format!(
+            "; the trials at {} are too short for how long the target remembers, so they count for \
+             neither side: warm up and measure longer",
+            loads.join(", ")
+        ));
     }
     if line.non_monotone {
         text.push_str("; a larger load kept it again: more load is not always worse here");

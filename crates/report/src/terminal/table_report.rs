@@ -2,8 +2,9 @@
 //! then what they say together.
 
 use loadline_schema::document::{Document, PointLoad};
-use loadline_schema::verdict::{PointCost, Row, Scalability};
+use loadline_schema::verdict::{PointCost, Row};
 
+use super::scalability::{pareto, scaling};
 use super::{Page, caveats, cost};
 use crate::quantity::{self, ABSENT, DurationUnit};
 use crate::style::Tone;
@@ -267,8 +268,9 @@ pub(crate) fn statements(document: &Document) -> Vec<String> {
     let mut statements = Vec::new();
     statements.extend(little(document));
     statements.extend(returns(&document.rows));
-    statements.extend(document.scalability.as_ref().map(|fit| scaling(fit, &document.rows)));
-    statements.extend(pareto(document));
+    let loads: Vec<&PointLoad> = document.rows.iter().map(|row| &row.load).collect();
+    statements.extend(document.scalability.as_ref().map(|fit| scaling(fit, &loads)));
+    statements.extend(pareto("row", &document.pareto, &loads));
     statements
 }
 
@@ -308,51 +310,4 @@ fn returns(rows: &[Row]) -> Option<String> {
     let first = known[0].0;
     let of = if first == 1 { "the first".to_owned() } else { format!("one of the first {first}") };
     Some(format!("{start} slot added brings {} of the requests/s of {of}.", shares.join(", ")))
-}
-
-fn scaling(fit: &Scalability, rows: &[Row]) -> String {
-    let number = quantity::number;
-    let law = format!(
-        "Requests/s over concurrency {} the Universal Scalability Law (at most {} off): λ = {} \
-         requests/s of a slot alone, contention σ = {}, coherency κ = {}",
-        if fit.follows { "follow" } else { "do not follow" },
-        quantity::percent(fit.residual_max),
-        number(fit.lambda),
-        number(fit.sigma),
-        number(fit.kappa)
-    );
-    let most = rows.iter().filter_map(|row| row.load.concurrency).max().unwrap_or(0);
-    let limit = match (fit.peak_concurrency, fit.asymptote_per_s) {
-        (Some(peak), _) => {
-            let beyond = if peak > most as f64 { ", beyond what was measured" } else { "" };
-            format!("the most requests/s at concurrency {}{beyond}", number(peak))
-        }
-        (None, Some(asymptote)) => format!(
-            "no peak: requests/s approach the asymptote {} and do not pass it",
-            number(asymptote)
-        ),
-        (None, None) => "they grow in proportion, without a limit in sight".to_owned(),
-    };
-    let knee = fit.knee_concurrency.map(|n| format!("; the knee is at concurrency {}", number(n)));
-    format!("{law}; {limit}{}.", knee.unwrap_or_default())
-}
-
-fn pareto(document: &Document) -> Option<String> {
-    let (rows, kept) = (&document.rows, &document.pareto);
-    if kept.is_empty() || rows.len() < 2 {
-        return None;
-    }
-    if kept.len() == rows.len() {
-        return Some(
-            "No row beats another in both throughput in total and per user: a target decides."
-                .to_owned(),
-        );
-    }
-    let loads: Vec<String> =
-        kept.iter().filter_map(|at| Some(words::load_short(&rows.get(*at)?.load))).collect();
-    let what = if is_closed(rows) { "concurrency" } else { "offered requests/s" };
-    Some(format!(
-        "Not beaten by another row in both throughput in total and per user: {what} {}.",
-        loads.join(", ")
-    ))
 }
