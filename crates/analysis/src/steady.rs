@@ -18,6 +18,8 @@ const MOST_TRUNCATED: f64 = 0.5;
 const CLEARLY_LESS: f64 = 0.7;
 /// Two-sided level of the slope test over all trials of a point.
 const SLOPE_LEVEL: f64 = 0.05;
+/// Difference of means, as a share, below which a beginning is like the rest: no truncation.
+const SAME_LEVEL: f64 = 0.01;
 /// Change of E2E over the window, as a share of its mean, that is no trend worth a word.
 const SMALL_DRIFT: f64 = 0.05;
 
@@ -44,8 +46,8 @@ pub(crate) fn trial_steady(e2e_ns: &[f64], completions: &[f64], window_ns: u64) 
     if (window_ns as f64) < LEAST_ANSWERS * mean {
         return nothing;
     }
-    let Some(of_answers) = mser5(e2e_ns) else { return nothing };
-    let truncate = mser5(completions).map_or(of_answers, |share| share.max(of_answers));
+    let Some(of_answers) = beginning(e2e_ns) else { return nothing };
+    let truncate = beginning(completions).map_or(of_answers, |share| share.max(of_answers));
     let kept = &e2e_ns[(of_answers * e2e_ns.len() as f64) as usize..];
     let drift = trend(kept).filter(|_| mean > 0.0).map(|trend| {
         let level = kept.iter().sum::<f64>() / kept.len() as f64;
@@ -80,6 +82,16 @@ pub(crate) fn steady(trials: &[TrialSteady], n_effective: Option<f64>) -> Option
         drift: drifts.max_by(|a, b| a.abs().total_cmp(&b.abs())),
         n_effective,
     })
+}
+
+/// The truncation of [`mser5`], where what it leaves out differs from the rest by 1 % of the mean or
+/// more: a nearly constant server has a least error somewhere, too, which then means nothing.
+fn beginning(values: &[f64]) -> Option<f64> {
+    let share = mser5(values)?;
+    let (first, rest) = values.split_at((share * values.len() as f64).round() as usize);
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;
+    let differs = (mean(first) - mean(rest)).abs() >= SAME_LEVEL * mean(rest).abs();
+    Some(if differs { share } else { 0.0 })
 }
 
 /// MSER-5 (K. P. White, *Simulation* 69, 1997; with batches of 5: White, Cobb, Spratt, 2000): the
@@ -143,6 +155,18 @@ mod tests {
     fn noise(n: usize, seed: u64) -> Vec<f64> {
         let mut noise = Noise::new(seed);
         (0..n).map(|_| 100.0 + noise.normal()).collect()
+    }
+
+    #[test]
+    fn microseconds_of_a_constant_server_are_no_beginning() {
+        // 20 ms, the first 70 % of them 20 µs longer: MSER-5 would leave those out.
+        let values: Vec<f64> =
+            (0..400).map(|i| if i < 280 { 20.02e6 } else { 20e6 } + f64::from(i % 7)).collect();
+        assert!(mser5(&values).is_some_and(|share| share > 0.6));
+        assert_eq!(beginning(&values), Some(0.0));
+        let slower: Vec<f64> =
+            values.iter().map(|v| if *v > 20.01e6 { 21e6 } else { *v }).collect();
+        assert!(beginning(&slower).is_some_and(|share| share > 0.6));
     }
 
     #[test]

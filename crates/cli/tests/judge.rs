@@ -70,8 +70,11 @@ fn a_search_looks_no_further_than_it_may_and_finds_where_the_line_runs() {
     let line = &stage["load_line"]["default"];
     assert_eq!(line["unit"], "concurrency");
     assert_eq!(line["value"], line["low"], "{line}");
-    let (low, high) = (line["low"].as_f64().unwrap(), line["high"].as_f64().unwrap());
-    assert!((1.0..=3.0).contains(&low) && low < high && high <= 8.0, "{line}");
+    // A machine that stalls now and then leaves a bound open; one that is given has to be right.
+    let (low, high) = (line["low"].as_f64(), line["high"].as_f64());
+    assert!(low.is_none_or(|low| (1.0..=3.0).contains(&low)), "{line}");
+    assert!(high.is_none_or(|high| (3.0..=8.0).contains(&high)), "{line}");
+    assert!(low.is_some() || line["likely"].is_number() || line["too_short"].is_array(), "{line}");
     let loads = stage["points"].as_array().unwrap().iter();
     let loads: Vec<u64> = loads.map(|p| p["load"]["concurrency"].as_u64().unwrap()).collect();
     assert!(loads.is_sorted() && *loads.last().unwrap() <= 8, "{loads:?}");
