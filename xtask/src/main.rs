@@ -6,6 +6,7 @@
 )]
 
 mod bench_client;
+mod bench_engine;
 mod bench_judge;
 mod docs;
 mod tidy;
@@ -25,7 +26,10 @@ usage: cargo xtask <command>
                    docs/performance.md; nothing else should run meanwhile
   bench-judge [LINES PAIRS]
                    load lines found and comparisons made against servers with a known law, in real
-                   time: so many searches (20) and pairs of each kind (20)";
+                   time: so many searches (20) and pairs of each kind (20)
+  bench-engine TOOLS Q4_1 Q8_0 [PAIRS]
+                   the embedded engine beside llama-bench and llama-batched-bench (in the folder
+                   TOOLS), and made models beside real ones (SmolLM2-135M, two files), in turns";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,6 +43,10 @@ fn main() -> ExitCode {
             None => return wrong_usage(),
         },
         ["bench-judge", words @ ..] => match bench_judge::run_with(words) {
+            Some(table) => table.map(|table| println!("{table}")),
+            None => return wrong_usage(),
+        },
+        ["bench-engine", words @ ..] => match bench_engine::run_with(words) {
             Some(table) => table.map(|table| println!("{table}")),
             None => return wrong_usage(),
         },

@@ -12,6 +12,7 @@ mod bootstrap;
 mod client;
 mod compare;
 mod cost;
+mod engine;
 mod flight;
 mod gaps;
 mod input;
@@ -50,6 +51,7 @@ pub use compare::{
     TRIALS_FOR_VERDICT, TrialOrder, TrialStart, compare, trial_order,
 };
 pub use cost::{CostBasis, Throughput, cost_report, cost_warnings, point_cost};
+pub use engine::{EngineInput, engine_results};
 pub use input::{StageInput, TrialInput, latest_parts};
 pub use interval::{attempts_needed, proportion_bounds};
 pub use load_line::{load_line, load_value};

@@ -1,7 +1,9 @@
 //! The document: the points of every stage, with what is known about the stage and the run.
 
 use loadline_schema::SCHEMA_VERSION;
-use loadline_schema::document::{Document, Engine, Point, RunSummary, Selftest, Serving};
+use loadline_schema::document::{
+    Document, Engine, EngineResult, EngineSummary, Point, RunSummary, Selftest, Serving,
+};
 use loadline_schema::event::Warning;
 use loadline_schema::plan::{Find, Load, ServingStage};
 use loadline_schema::sla::Sla;
@@ -22,6 +24,7 @@ pub struct StageResult<'a> {
 /// The whole document. `warnings` are those of the run's events; those of the stages go before.
 pub fn document(
     run: RunSummary,
+    engines: Vec<(EngineSummary, Vec<EngineResult>)>,
     stages: Vec<StageResult<'_>>,
     selftest: Option<Selftest>,
     warnings: Vec<Warning>,
@@ -41,12 +44,15 @@ pub fn document(
         priced.push(serving);
     }
     let warnings = without_repeats(all.into_iter().chain(warnings).collect());
+    let (engine_stages, cells): (Vec<_>, Vec<_>) = engines.into_iter().unzip();
     Document {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         run: Some(run),
         sla,
         serving: priced,
+        engine: cells.into_iter().flatten().collect(),
+        engine_stages,
         selftest,
         warnings,
         ..Document::default()
@@ -125,4 +131,5 @@ fn is_loopback(url: &str) -> bool {
         || host.eq_ignore_ascii_case("localhost")
         || host.to_ascii_lowercase().starts_with("localhost:")
         || url.starts_with("unix:")
+        || url.starts_with("embedded:")
 }

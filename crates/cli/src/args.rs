@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use loadline_schema::units::Ratio;
 
 use crate::cost_args::CostArgs;
+use crate::engine_args::EngineArgs;
 use crate::serving_args::ServingArgs;
 use crate::sla_args::SlaArgs;
 use crate::table_args::{AnalyzeArgs, TokenArgs};
@@ -21,9 +22,11 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Measure an engine over batch and context, as llama-bench does, without a server
+    Engine(Box<EngineArgs>),
     /// Put load on an OpenAI-compatible server and measure it
     Serving(Box<ServingArgs>),
-    /// Carry out a plan (TOML)
+    /// Carry out a plan (TOML); without one: a quick look at this machine
     Run(RunArgs),
     /// Check a plan, its targets, and whether its trials are long enough, without loading them
     Check(CheckArgs),
@@ -35,6 +38,8 @@ pub(crate) enum Verb {
     Cost(Box<PriceArgs>),
     /// Compare two runs: what changed, how sure that is, and whether a gate holds
     Compare(CompareArgs),
+    /// Read results of llama-bench or llama-batched-bench into a run
+    Import(Box<ImportArgs>),
     /// Write the records of a run as CSV, JSON lines or Parquet
     Export(ExportArgs),
     /// List the runs
@@ -43,6 +48,69 @@ pub(crate) enum Verb {
     Selftest(SelftestArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
+    /// Another program that ends with this process
+    #[command(name = crate::launch::TIED, hide = true)]
+    Tied(TiedArgs),
+    /// The measuring child of this program
+    #[cfg(feature = "embedded")]
+    #[command(name = crate::launch::WORKER, hide = true)]
+    EmbeddedWorker,
+    /// The serving child of this program
+    #[cfg(feature = "embedded")]
+    #[command(name = crate::launch::SERVER, hide = true)]
+    EmbeddedServer(EmbeddedServerArgs),
+}
+
+/// A command line.
+#[derive(Debug, Args)]
+pub(crate) struct TiedArgs {
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<std::ffi::OsString>,
+}
+
+/// What the serving child serves.
+#[cfg(feature = "embedded")]
+#[derive(Debug, Args)]
+pub(crate) struct EmbeddedServerArgs {
+    #[arg(long)]
+    pub(crate) model: PathBuf,
+    #[arg(long)]
+    pub(crate) name: String,
+    #[arg(long)]
+    pub(crate) parallel: u32,
+    #[arg(long)]
+    pub(crate) context_per_slot: u32,
+    #[arg(long)]
+    pub(crate) threads: u32,
+    #[arg(long)]
+    pub(crate) gpu_layers: u32,
+    #[arg(long)]
+    pub(crate) every_token_visible: bool,
+}
+
+/// Imports results.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads llama-bench -o json|jsonl|csv, and llama-batched-bench --output-format
+jsonl or its table. Examples:
+  llama-bench -m model.gguf -o jsonl > bench.jsonl && loadline import bench.jsonl
+  loadline import bench.jsonl --electricity \"0.30 EUR/kWh\" --watts 350"
+)]
+pub(crate) struct ImportArgs {
+    /// The file; - reads stdin
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Name of the run [default: the file's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) cost: CostArgs,
+    /// Print the analysis as JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Folder that holds runs
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) out: PathBuf,
 }
 
 /// Where runs are kept, and how a run goes.
@@ -77,13 +145,14 @@ pub(crate) struct RunOptions {
 /// Carries out a plan file.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  loadline run
   loadline run plan.toml
   loadline run plan.toml --dry-run
   loadline run plan.toml --resume 7kq2mz4a")]
 pub(crate) struct RunArgs {
-    /// The plan
-    #[arg(value_name = "PLAN", default_value = "loadline.toml")]
-    pub(crate) plan: PathBuf,
+    /// The plan [default: loadline.toml; without that file a quick look at this machine]
+    #[arg(value_name = "PLAN")]
+    pub(crate) plan: Option<PathBuf>,
     /// Seed of everything random, instead of the plan's
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

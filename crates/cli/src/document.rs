@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use loadline_analysis::{
-    PointAnalysis, SearchSettings, StageInput, StageResult, TrialInput, TrialStart, document,
-    latest_parts, load_value,
+    EngineInput, PointAnalysis, SearchSettings, StageInput, StageResult, TrialInput, TrialStart,
+    document, engine_results, latest_parts, load_value,
 };
 use loadline_schema::document::{Document, Point, RunSummary};
+use loadline_schema::engine::{EngineFacts, EngineStage, EngineTrial, MemoryBandwidth};
 use loadline_schema::event::{Calibration, Event, EventKind, TargetFacts, TrialEnd, Warning};
 use loadline_schema::manifest::RunStatus;
 use loadline_schema::outcome::Phase;
@@ -33,6 +34,10 @@ struct Log {
     calibrations: BTreeMap<u16, Calibration>,
     /// Points that searches chose, by stage, in the order of choice.
     chosen: BTreeMap<u16, Vec<Load>>,
+    engines: BTreeMap<u16, EngineFacts>,
+    bandwidths: BTreeMap<u16, MemoryBandwidth>,
+    cells: BTreeMap<TrialId, EngineTrial>,
+    failed: BTreeMap<TrialId, String>,
     warnings: Vec<Warning>,
 }
 
@@ -62,6 +67,18 @@ impl Log {
             }
             EventKind::PointChosen { stage, load, .. } => {
                 self.chosen.entry(stage).or_default().push(load);
+            }
+            EventKind::EngineFacts { stage, facts } => {
+                self.engines.insert(stage, *facts);
+            }
+            EventKind::MemoryBandwidth { stage, bandwidth } => {
+                self.bandwidths.insert(stage, bandwidth);
+            }
+            EventKind::EngineTrial { trial, measured } => {
+                self.cells.insert(trial, measured);
+            }
+            EventKind::EngineCellFailed { trial, why } => {
+                self.failed.insert(trial, why);
             }
             EventKind::Warning(warning) => self.warnings.push(warning),
             _ => {}
@@ -102,8 +119,10 @@ impl Stored {
 
     /// Puts the prices of flags in the place of the plan's.
     pub(crate) fn price_by(&mut self, cost: &CostArgs) -> Result<(), Failure> {
-        let of_stage = (0..).zip(&self.plan.stages);
-        let points = of_stage.map(|(index, Stage::Serving(stage))| self.loads(index, stage).len());
+        let points = (0..).zip(&self.plan.stages).map(|(index, stage)| match stage {
+            Stage::Serving(stage) => self.loads(index, stage).len(),
+            Stage::Engine(stage) => stage.cells.len(),
+        });
         self.plan.cost = cost.plan_over(self.plan.cost.as_ref(), points.max().unwrap_or(0))?;
         Ok(())
     }
@@ -127,12 +146,17 @@ impl Stored {
         let started = self.log.started.iter().copied();
         let trials = latest_parts(started.chain(self.run.trials()));
         let mut stages = Vec::with_capacity(self.plan.stages.len());
-        for (index, Stage::Serving(stage)) in (0..).zip(&self.plan.stages) {
+        for (index, stage) in self.plan.serving() {
             let of_stage: Vec<TrialId> =
                 trials.iter().copied().filter(|id| id.stage == index).collect();
             let points = self.points(index, stage, &of_stage)?;
             stages.push(StageResult { input: self.input(index, stage), points });
         }
+        let engines = (0..).zip(&self.plan.stages).filter_map(|(index, stage)| match stage {
+            Stage::Engine(stage) => Some(engine_results(&self.engine_input(index, stage))),
+            Stage::Serving(_) => None,
+        });
+        let engines = engines.collect();
         let summary = RunSummary {
             id: manifest.id,
             name: manifest.name,
@@ -148,7 +172,31 @@ impl Stored {
             seed: manifest.seed,
             hosts: manifest.hosts,
         };
-        Ok(document(summary, stages, manifest.selftest.clone(), self.log.warnings.clone()))
+        let warnings = self.log.warnings.clone();
+        Ok(document(summary, engines, stages, manifest.selftest.clone(), warnings))
+    }
+
+    fn engine_input<'a>(&'a self, index: u16, stage: &'a EngineStage) -> EngineInput<'a> {
+        let ended = self.log.cells.iter().filter(|(id, _)| id.stage == index);
+        let latest = latest_parts(ended.clone().map(|(id, _)| *id));
+        let mut trials: BTreeMap<u16, Vec<EngineTrial>> = BTreeMap::new();
+        for (id, trial) in ended.filter(|(id, _)| latest.contains(id)) {
+            trials.entry(id.point).or_default().push(trial.clone());
+        }
+        // A cell that a later part could measure has not failed.
+        let failed = self.log.failed.iter().filter(|(id, _)| id.stage == index);
+        let failed = failed
+            .filter(|(id, _)| trials.get(&id.point).map_or(0, Vec::len) < stage.trials as usize)
+            .map(|(id, why)| (id.point, why.clone()));
+        EngineInput {
+            stage,
+            facts: self.log.engines.get(&index),
+            bandwidth: self.log.bandwidths.get(&index),
+            failed: failed.collect(),
+            trials,
+            cores: self.run.manifest().hosts.first().map(|host| host.cores),
+            cost: self.plan.cost.as_ref(),
+        }
     }
 
     fn input<'a>(&'a self, index: u16, stage: &'a ServingStage) -> StageInput<'a> {

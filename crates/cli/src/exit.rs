@@ -61,10 +61,12 @@ impl From<RunError> for Failure {
         let exit = match &error {
             RunError::Target(TargetError::Unreachable { .. })
             | RunError::Discovery { unreachable: true, .. } => Exit::Unreachable,
-            RunError::Discovery { .. } => Exit::Usage,
-            RunError::Target(_) | RunError::Limits(_) | RunError::Key(_) | RunError::Prompts(_) => {
-                Exit::Usage
-            }
+            RunError::Discovery { .. }
+            | RunError::Target(_)
+            | RunError::Limits(_)
+            | RunError::Key(_)
+            | RunError::Engine(_)
+            | RunError::Prompts(_) => Exit::Usage,
             RunError::Store(error) => store_exit(error),
             _ => Exit::Internal,
         };

@@ -38,7 +38,8 @@ impl<'p> LoadLineSearch<'p> {
 impl Choose for LoadLineSearch<'_> {
     fn next(&mut self, asked: &Asked<'_>) -> Result<Option<Load>, StoreError> {
         let names = self.names();
-        let Stage::Serving(stage) = &self.plan.stages[usize::from(asked.stage)];
+        let stage = self.plan.stages.get(usize::from(asked.stage)).and_then(Stage::serving);
+        let Some(stage) = stage else { return Ok(None) };
         let Some(settings) = settings(stage, names.len(), asked.max_in_flight) else {
             return Ok(None);
         };

@@ -10,7 +10,8 @@ use loadline_serving::trial::Stop;
 use crate::args::CompareArgs;
 use crate::exit::Failure;
 use crate::find::LoadLineSearch;
-use crate::measure::{ask_before_large, fresh_seed, stop_on_signals};
+use crate::launch::Launcher;
+use crate::measure::{ask_before_large, fresh_seed, resolve, stop_on_signals};
 use crate::progress::View;
 use crate::verbs::selftest;
 
@@ -21,6 +22,7 @@ const TRIALS: u32 = 5;
 struct Side {
     plan: Plan,
     name: &'static str,
+    launch: Launcher,
 }
 
 /// Carries out both plans. Each has its own run directory.
@@ -37,7 +39,7 @@ pub(crate) fn interleave(
     let side = |file: &PlanFile, name| -> Result<Side, Failure> {
         let plan = resolved(file, seed, name)?;
         ask_before_large(&plan, args.yes)?;
-        Ok(Side { plan, name })
+        Ok(Side { plan, name, launch: Launcher::default() })
     };
     let sides = [side(baseline, "baseline")?, side(candidate, "candidate")?];
     let stop = Arc::new(Stop::default());
@@ -59,7 +61,7 @@ fn resolved(file: &PlanFile, seed: u64, name: &str) -> Result<Plan, Failure> {
     for stage in &mut file.serving {
         stage.trials.get_or_insert(TRIALS);
     }
-    file.resolve(seed).map_err(|error| Failure::usage(format!("{name}: {error}")))
+    resolve(&file, seed).map_err(|error| Failure::usage(format!("{name}: {error}")))
 }
 
 /// What one side needs for its trials.
@@ -80,6 +82,7 @@ impl<'a> Turn<'a> {
             selftest: selftest::cached(),
             resume: None,
             show_exchange: None,
+            launch: &side.launch,
         };
         Self {
             request,

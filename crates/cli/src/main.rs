@@ -3,13 +3,17 @@
 mod args;
 mod cost_args;
 mod document;
+mod engine_args;
 mod exit;
 mod find;
 mod interleave;
+mod launch;
+mod llama_bench_flags;
 mod measure;
 mod output;
 mod preview;
 mod progress;
+mod quick_look;
 mod serving_args;
 mod sla_args;
 mod table_args;
@@ -21,12 +25,14 @@ use crate::args::{Cli, Verb};
 use crate::exit::Exit;
 
 fn main() -> std::process::ExitCode {
-    let verb = match Cli::try_parse() {
+    let words = llama_bench_flags::translated(std::env::args_os());
+    let verb = match Cli::try_parse_from(words) {
         Ok(Cli { verb: Some(verb) }) => verb,
         Ok(Cli { verb: None }) => return output::welcome().into(),
         Err(error) => return output::usage(&error).into(),
     };
     let result = match verb {
+        Verb::Engine(args) => verbs::engine::run(&args),
         Verb::Serving(args) => verbs::serving::run(&args),
         Verb::Run(args) => verbs::run::run(&args),
         Verb::Check(args) => verbs::check::run(&args),
@@ -34,10 +40,16 @@ fn main() -> std::process::ExitCode {
         Verb::Analyze(args) => verbs::analyze::run(&args),
         Verb::Cost(args) => verbs::cost::run(&args),
         Verb::Compare(args) => verbs::compare::run(&args),
+        Verb::Import(args) => verbs::import::run(&args),
         Verb::Export(args) => verbs::export::run(&args),
         Verb::List(args) => verbs::list::run(&args),
         Verb::Selftest(args) => verbs::selftest::run(&args),
         Verb::Completions(args) => verbs::completions::run(&args),
+        Verb::Tied(args) => verbs::tied::run(&args),
+        #[cfg(feature = "embedded")]
+        Verb::EmbeddedWorker => verbs::embedded::worker(),
+        #[cfg(feature = "embedded")]
+        Verb::EmbeddedServer(args) => verbs::embedded::server(&args),
     };
     result.unwrap_or_else(|error| output::failure(&error)).into()
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use loadline_runner::{Finished, Request, Resume};
 use loadline_schema::document::{Document, Point, Serving};
 use loadline_schema::event::EndedEarly;
-use loadline_schema::plan::{Plan, Stage};
-use loadline_schema::plan_file::PlanFile;
+use loadline_schema::plan::Plan;
+use loadline_schema::plan_file::{PlanError, PlanFile};
 use loadline_serving::endpoint::Endpoint;
 use loadline_serving::trial::Stop;
 
@@ -15,6 +15,7 @@ use crate::args::RunOptions;
 use crate::document::analyse;
 use crate::exit::{Exit, Failure};
 use crate::find::LoadLineSearch;
+use crate::launch::Launcher;
 use crate::output::{print, say, style};
 use crate::preview;
 use crate::progress::View;
@@ -22,13 +23,19 @@ use crate::verbs::selftest;
 
 /// Most connections at once that a plan means.
 fn streams(plan: &Plan) -> u64 {
-    let stages = plan.stages.iter().map(|Stage::Serving(stage)| preview::largest(stage).1);
+    let stages = plan.serving().map(|(_, stage)| preview::largest(stage).1);
     stages.max().unwrap_or(0)
 }
 
 /// Against addresses outside, more than this needs `--yes`.
 const REQUESTS_OUTSIDE: u64 = 10_000;
 const STREAMS_OUTSIDE: u64 = 1_000;
+
+/// The plan on this machine: engines take as many threads as it has processors.
+pub(crate) fn resolve(file: &PlanFile, seed: u64) -> Result<Plan, PlanError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    file.clone().on_cores(cores as u64).resolve(seed)
+}
 
 /// Carries out a plan and prints its result.
 pub(crate) fn measure(
@@ -45,7 +52,7 @@ pub(crate) fn measure(
         Some(dir) => loadline_store::RunReader::open(dir)?.manifest().seed,
         None => fresh_seed()?,
     };
-    let plan = file.resolve(seed).map_err(|error| Failure::usage(error.to_string()))?;
+    let plan = resolve(file, seed).map_err(|error| Failure::usage(error.to_string()))?;
     if let Some(place) = loadline_store::masked_place(&plan) {
         return Err(Failure::usage(format!(
             "{place} is masked (***): a run directory keeps no secrets; put yours in again"
@@ -60,6 +67,7 @@ pub(crate) fn measure(
     let stop = Arc::new(Stop::default());
     stop_on_signals(&stop)?;
     let mut view = View::new(&plan, options.quiet);
+    let launcher = Launcher::default();
     let request = Request {
         plan: &plan,
         plan_toml,
@@ -68,6 +76,7 @@ pub(crate) fn measure(
         selftest: selftest::cached(),
         resume: resume.map(|dir| Resume { dir }),
         show_exchange: options.verbose.then_some(say),
+        launch: &launcher,
     };
     let mut search = LoadLineSearch::new(&plan);
     let finished =
@@ -119,16 +128,13 @@ fn store_analysis(dir: &Path, document: &Document) {
 }
 
 fn early_words(why: EndedEarly, dir: &Path) -> String {
-    let what = match why {
-        EndedEarly::Interrupted => "interrupted",
-        EndedEarly::StopAfterErrors => {
-            "too many requests failed (--stop-after-errors sets the limit)"
-        }
-        EndedEarly::NoAnswers => "no answer came for three times the timeout",
-        EndedEarly::TokenCap => "--max-tokens-total was reached",
-        EndedEarly::StoreFailed => "the records could not be stored",
+    let flag = match why {
+        EndedEarly::StopAfterErrors => " (--stop-after-errors sets the limit)",
+        EndedEarly::TokenCap => " (--max-tokens-total)",
+        EndedEarly::Interrupted | EndedEarly::NoAnswers | EndedEarly::StoreFailed => "",
     };
-    format!("the run is incomplete: {what}; go on with --resume {}", dir.display())
+    let what = why.in_words();
+    format!("the run is incomplete: {what}{flag}; go on with --resume {}", dir.display())
 }
 
 fn points(document: &Document) -> impl Iterator<Item = &Point> {
@@ -145,7 +151,8 @@ fn judged_exit(document: &Document) -> Exit {
     let is_incomplete = |stage: &Serving| {
         stage.points.iter().any(|p| p.incomplete.is_some() && !is_finding(stage, p))
     };
-    if document.serving.iter().any(is_incomplete) {
+    let is_cut_short = document.engine.iter().any(|cell| cell.failed.is_some());
+    if is_cut_short || document.serving.iter().any(is_incomplete) {
         Exit::Incomplete
     } else if misses_an_sla(document) {
         Exit::SlaMissed
@@ -182,7 +189,7 @@ fn refused_everything(document: &Document) -> bool {
 }
 
 pub(crate) fn ask_before_large(plan: &Plan, yes: bool) -> Result<(), Failure> {
-    for Stage::Serving(stage) in &plan.stages {
+    for (_, stage) in plan.serving() {
         let outside = stage
             .endpoints
             .iter()

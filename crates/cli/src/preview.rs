@@ -1,8 +1,10 @@
 //! `--dry-run`: what would be sent, how long it would take, and the same request with curl.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use loadline_report::quantity;
+use loadline_schema::engine::{EngineCell, EngineStage};
 use loadline_schema::plan::{
     Api, Extent, Find, Length, Load, Plan, Prompt, ServingStage, Stage, Warmup,
 };
@@ -10,8 +12,11 @@ use loadline_schema::plan::{
 /// The preview of a plan.
 pub(crate) fn dry_run(plan: &Plan) -> String {
     let mut text = format!("Plan \"{}\", seed {}: nothing is sent.\n", plan.name, plan.seed);
-    for Stage::Serving(stage) in &plan.stages {
-        stage_preview(&mut text, stage);
+    for stage in &plan.stages {
+        match stage {
+            Stage::Serving(stage) => stage_preview(&mut text, stage),
+            Stage::Engine(stage) => engine_preview(&mut text, stage),
+        }
     }
     text
 }
@@ -50,6 +55,27 @@ fn warmup_ns(stage: &ServingStage) -> u64 {
 /// An address without what may be a key.
 pub(crate) fn masked(url: &str) -> String {
     loadline_serving::endpoint::mask_url(url)
+}
+
+fn engine_preview(text: &mut String, stage: &EngineStage) {
+    let mut line = |name: &str, value: &str| {
+        writeln!(text, "  {name:<10} {value}").expect("invariant: text grows");
+    };
+    line("stage", &stage.name);
+    line("model", &stage.model.to_string());
+    line("engine", stage.with.as_deref().unwrap_or("embedded"));
+    let axis = |of: fn(&EngineCell) -> u32| {
+        let values: BTreeSet<u32> = stage.cells.iter().map(of).collect();
+        values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    line("batch", &axis(|cell| cell.batch));
+    line("context", &axis(|cell| cell.context));
+    line("threads", &axis(|cell| cell.threads));
+    line("GPU layers", &axis(|cell| cell.gpu_layers));
+    line("n_ubatch", &axis(|cell| cell.n_ubatch));
+    line("prompt", &format!("{} tokens", axis(|cell| cell.prompt_tokens)));
+    line("output", &format!("{} tokens", axis(|cell| cell.output_tokens)));
+    line("trials", &format!("{} of each of {} cells", stage.trials, stage.cells.len()));
 }
 
 fn stage_preview(text: &mut String, stage: &ServingStage) {
@@ -95,7 +121,9 @@ fn stage_preview(text: &mut String, stage: &ServingStage) {
         let least = trials * (duration_ns + warmup_ns(stage));
         line("duration", &format!("at least {:.0} s, answers in flight apart", least as f64 / 1e9));
     }
-    text.push_str(&curl(stage, endpoints.first().map_or("", String::as_str)));
+    if stage.embedded.is_none() {
+        text.push_str(&curl(stage, endpoints.first().map_or("", String::as_str)));
+    }
 }
 
 /// The load of a point in words.

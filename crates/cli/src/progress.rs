@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use loadline_report::quantity;
+use loadline_schema::engine::{EngineCell, EngineStage, EngineTrial};
 use loadline_schema::event::{Event, EventKind, Progress, TrialEnd};
 use loadline_schema::outcome::Phase;
 use loadline_schema::plan::{Load, Plan, Stage};
@@ -27,6 +28,24 @@ pub(crate) struct View<'a> {
     last: Option<Progress>,
     tokens_before: (u64, u64),
     rate: f64,
+}
+
+/// "batch 4, context 512, trial 1 of 3": what a cell differs in from others comes first.
+fn cell_name(stage: &EngineStage, id: TrialId) -> String {
+    let Some(cell) = stage.cells.get(usize::from(id.point)) else { return String::new() };
+    let varies = |of: fn(&EngineCell) -> u32| stage.cells.iter().any(|other| of(other) != of(cell));
+    let axes: [(&str, fn(&EngineCell) -> u32); 5] = [
+        ("batch", |cell| cell.batch),
+        ("context", |cell| cell.context),
+        ("threads", |cell| cell.threads),
+        ("GPU layers", |cell| cell.gpu_layers),
+        ("n_ubatch", |cell| cell.n_ubatch),
+    ];
+    let shown = axes.iter().enumerate().filter(|(at, (_, of))| *at < 2 || varies(*of));
+    let mut words: Vec<String> =
+        shown.map(|(_, (name, of))| format!("{name} {}", of(cell))).collect();
+    words.push(format!("trial {} of {}", id.trial + 1, stage.trials));
+    words.join(", ")
 }
 
 impl<'a> View<'a> {
@@ -74,6 +93,15 @@ impl<'a> View<'a> {
                     bar.set_prefix(self.name(*trial));
                 }
             }
+            EventKind::EngineFacts { facts, .. } => {
+                let version = facts.version.as_deref().unwrap_or_default();
+                let model = loadline_report::model_words(&facts.model);
+                self.line(&format!("{} {version}, {model}", facts.name));
+            }
+            EventKind::EngineTrial { trial, measured } => self.cell_ended(*trial, measured),
+            EventKind::EngineCellFailed { trial, why } => {
+                self.line(&format!("{}: {why}", self.name(*trial)));
+            }
             EventKind::Progress(progress) => self.progress(event.at_ns, progress),
             EventKind::TrialEnded(end) => self.ended(end),
             EventKind::Warning(warning) => self.line(&format!("warning: {}", warning.message)),
@@ -117,14 +145,30 @@ impl<'a> View<'a> {
 
     fn ended(&self, end: &TrialEnd) {
         let Some(last) = self.last else { return };
-        let early =
-            end.ended_early.map(|why| format!(", ended early: {why:?}")).unwrap_or_default();
+        let early = end
+            .ended_early
+            .map(|why| format!(", ended early: {}", why.in_words()))
+            .unwrap_or_default();
         let seconds = end.client.wall_ns as f64 / 1e9;
         let (ok, bad) = (quantity::count(last.ok), quantity::count(last.not_ok));
         self.line(&format!(
             "{}: {ok} ok, {bad} not ok in {seconds:.1} s{early}",
             self.name(end.trial)
         ));
+    }
+
+    fn cell_ended(&self, id: TrialId, measured: &EngineTrial) {
+        let rate = |name: &str, tokens: u64, ns: Option<u64>| {
+            let ns = ns.filter(|ns| *ns > 0)?;
+            let rate = quantity::number(tokens as f64 * 1e9 / ns as f64);
+            Some(format!("{name} {rate} tokens/s"))
+        };
+        let parts = [
+            rate("prompt", measured.prompt_tokens, measured.prompt_ns),
+            rate("generation", measured.decode_tokens, measured.decode_ns),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        self.line(&format!("{}: {}", self.name(id), parts.join(", ")));
     }
 
     fn line(&self, text: &str) {
@@ -136,8 +180,10 @@ impl<'a> View<'a> {
     }
 
     fn name(&self, id: TrialId) -> String {
-        let Some(Stage::Serving(stage)) = self.plan.stages.get(usize::from(id.stage)) else {
-            return String::new();
+        let stage = match self.plan.stages.get(usize::from(id.stage)) {
+            Some(Stage::Serving(stage)) => stage,
+            Some(Stage::Engine(stage)) => return cell_name(stage, id),
+            None => return String::new(),
         };
         let points = match stage.find {
             Some(_) => self.chosen.get(&id.stage).map_or(&[][..], Vec::as_slice),

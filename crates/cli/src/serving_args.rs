@@ -23,13 +23,31 @@ use crate::sla_args::SlaArgs;
   loadline serving http://gpu1:8000 --find --sla 'ttft_p99<=800ms' --duration 60s
   loadline serving http://gpu1:8000 --find=rate --sla 'e2e_p99<=5s' --max 50
   loadline serving unix:/run/llm.sock --dry-run
+  loadline serving --embedded model.gguf --concurrency 1,4
 
 Exit codes: 0 ok, 1 internal error, 2 usage or plan, 3 target unreachable, 4 SLA missed,
 6 incomplete run.")]
 pub(crate) struct ServingArgs {
     /// Server, with or without /v1; several are used in rotation
-    #[arg(value_name = "URL", required = true)]
+    #[arg(value_name = "URL", required_unless_present = "embedded")]
     pub(crate) endpoint: Vec<String>,
+    /// Serve this model here, and load that: a GGUF file, or made[:SHAPE[:TYPE]] for random weights
+    #[arg(
+        long,
+        value_name = "MODEL",
+        conflicts_with = "endpoint",
+        help_heading = "Embedded server"
+    )]
+    pub(crate) embedded: Option<String>,
+    /// Answers that it computes at once [default: the largest concurrency, at most 64]
+    #[arg(long, value_name = "N", requires = "embedded", help_heading = "Embedded server")]
+    pub(crate) parallel: Option<u32>,
+    /// Its threads [default: one for each processor, at most 8]
+    #[arg(long, value_name = "N", requires = "embedded", help_heading = "Embedded server")]
+    pub(crate) threads: Option<u32>,
+    /// Its layers on the GPU [default: 0]
+    #[arg(long, value_name = "N", requires = "embedded", help_heading = "Embedded server")]
+    pub(crate) gpu_layers: Option<u32>,
 
     /// Closed loop: so many requests in flight, one point for each [default: 1,4,16,64]
     #[arg(long, value_name = "N,…", value_delimiter = ',', help_heading = "Load")]
@@ -183,6 +201,10 @@ impl ServingArgs {
     pub(crate) fn plan_file(&self) -> Result<PlanFile, Failure> {
         let stage = ServingFile {
             endpoint: self.endpoint.clone(),
+            embedded: self.embedded.clone(),
+            parallel: self.parallel,
+            threads: self.threads,
+            gpu_layers: self.gpu_layers,
             model: self.model.clone(),
             api: self.api,
             prompt: PromptFile {

@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests: a failed step fails the test")]
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
 use loadline_testkit::{Law, TruthThread};
@@ -106,4 +107,36 @@ fn check_says_how_many_requests_a_target_needs() {
     let (code, _, words) = loadline(&["check", plan.to_str().unwrap()]);
     assert_eq!(code, Some(2));
     assert!(words.contains("line 2") && words.contains("`p98` is not a statistic"), "{words}");
+}
+
+#[test]
+fn a_search_that_was_killed_goes_on_where_it_was() {
+    let server = server("ttft_us=20000&itl_us=0&tokens=1&slots=2");
+    let dir = tempfile::tempdir().unwrap();
+    let (url, out) = (server.url(), dir.path().display().to_string());
+    let arguments = [
+        &["serving", &url, "--out", &out, "--prompt-tokens", "8", "--output-tokens", "1"][..],
+        &["--find", "--max", "4", "--sla", "ttft_p50<=35ms", "--requests", "100", "--json"],
+    ]
+    .concat();
+    let mut client = Command::new(cargo_bin("loadline"))
+        .args(&arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(client.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.by_ref().any(|line| line.starts_with("concurrency 1, look 1:")));
+    client.kill().unwrap();
+    client.wait().unwrap();
+    let run = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    let resume = [&arguments[..], &["--resume", run.to_str().unwrap()]].concat();
+    let (code, text, words) = loadline(&resume);
+    assert_eq!(code, Some(0), "{words}");
+    assert!(!words.contains("concurrency 1, look 1:"), "done once: {words}");
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let stage = &document["serving"][0];
+    let points = stage["points"].as_array().unwrap();
+    assert!(points.len() >= 2 && points[0]["load"]["concurrency"] == 1, "{stage}");
+    assert_eq!(points[0]["requests"]["unknown"], 0, "{stage}");
 }

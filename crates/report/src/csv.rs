@@ -20,11 +20,23 @@ type Latency = (&'static str, fn(&Point) -> Option<&Distribution>);
 type Statistic = (&'static str, fn(&Distribution) -> Option<String>);
 
 /// One row for each point of each serving stage, after a line with the names of the columns.
-/// Of a table measured elsewhere one row for each of its rows.
+/// Of a table measured elsewhere one row for each of its rows, of an engine's grid one for each of its
+/// cells. A run with both has two tables, apart by an empty line.
 pub fn csv(document: &Document) -> String {
     if !document.rows.is_empty() {
-        return of_rows(document);
+        return table(&crate::rows_csv::columns(document), document.rows.iter());
     }
+    let mut tables = Vec::new();
+    if !document.engine.is_empty() {
+        tables.push(table(&crate::engine_csv::columns(), document.engine.iter()));
+    }
+    if !document.serving.is_empty() || tables.is_empty() {
+        tables.push(of_points(document));
+    }
+    tables.join("\n")
+}
+
+fn of_points(document: &Document) -> String {
     let columns = columns();
     let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
     let mut text = names.join(",") + "\n";
@@ -40,11 +52,14 @@ pub fn csv(document: &Document) -> String {
     text
 }
 
-fn of_rows(document: &Document) -> String {
-    let columns = crate::rows_csv::columns(document);
+/// A line with the names of the columns, then one for each row.
+fn table<'a, R: 'a>(
+    columns: &[(String, Box<dyn Fn(&R) -> Option<String>>)],
+    rows: impl Iterator<Item = &'a R>,
+) -> String {
     let names: Vec<String> = columns.iter().map(|(name, _)| escaped(name)).collect();
     let mut text = names.join(",") + "\n";
-    for row in &document.rows {
+    for row in rows {
         let fields = columns.iter();
         let fields = fields.map(|(_, field)| field(row).map(|v| escaped(&v)).unwrap_or_default());
         text.push_str(&fields.collect::<Vec<_>>().join(","));

@@ -4,6 +4,7 @@
 mod compare_markdown;
 mod compare_words;
 mod csv;
+mod engine_csv;
 mod json;
 mod list;
 mod markdown;
@@ -24,5 +25,5 @@ pub use markdown::markdown;
 pub use metrics::metrics_markdown;
 pub use schema::analysis_schema_json;
 pub use style::Style;
-pub use terminal::{compare_terminal, cost_terminal, terminal};
+pub use terminal::{compare_terminal, cost_terminal, model_words, terminal};
 pub use words::indented;

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use loadline_schema::document::{Document, Serving};
+use loadline_schema::document::{Document, EngineResult, EngineSummary, Serving};
 
 use crate::table::Column;
-use crate::terminal::table_report;
 use crate::terminal::tradeoff::{latency_columns, throughput_columns};
+use crate::terminal::{engine, table_report};
 use crate::words::{self, plain};
 
 /// A title, the warnings, and the trade-off table of each serving stage.
@@ -22,6 +22,9 @@ pub fn markdown(document: &Document) -> String {
     }
     for warning in &document.warnings {
         text.push_str(&warning_line("", &warning.message, &warning.advice));
+    }
+    for stage in &document.engine_stages {
+        text.push_str(&engine_section(document, stage));
     }
     for stage in &document.serving {
         text.push_str(&section(stage));
@@ -74,6 +77,25 @@ fn section(stage: &Serving) -> String {
         let load = format!("At {}: ", words::load_long(&point.load));
         for warning in &point.warnings {
             text.push_str(&warning_line(&load, &warning.message, &warning.advice));
+        }
+    }
+    text
+}
+
+fn engine_section(document: &Document, stage: &EngineSummary) -> String {
+    let cells: Vec<&EngineResult> =
+        document.engine.iter().filter(|cell| cell.stage == stage.stage).collect();
+    let model = stage.facts.as_ref().map(|facts| engine::model_words(&facts.model));
+    let model = model.unwrap_or_else(|| "an engine that did not start".to_owned());
+    let mut text = format!("\n## {}\n\n{}\n\n", escaped(&plain(&stage.stage)), escaped(&model));
+    text.push_str(&table(&engine::columns(&cells)));
+    for cell in cells {
+        let place = format!("At batch {}, context {}: ", cell.cell.batch, cell.cell.context);
+        for warning in &cell.warnings {
+            text.push_str(&warning_line(&place, &warning.message, &warning.advice));
+        }
+        if let Some(why) = &cell.failed {
+            text.push_str(&warning_line(&place, why, ""));
         }
     }
     text

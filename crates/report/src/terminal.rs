@@ -12,6 +12,7 @@ mod caveats;
 mod client;
 mod compare;
 mod cost;
+pub(crate) mod engine;
 mod head;
 mod latency;
 mod outcomes;
@@ -25,18 +26,22 @@ pub(crate) mod tradeoff;
 pub use compare::compare_terminal;
 pub(crate) use cost::cost_column;
 pub use cost::cost_terminal;
+pub use engine::model_words;
 
 /// The whole report as text. No line is wider than the style allows, but for a path that would be
 /// useless if broken.
 pub fn terminal(document: &Document, style: &Style) -> String {
     let mut page = Page { style: *style, text: String::new() };
     head::run(&mut page, document);
+    for (index, stage) in document.engine_stages.iter().enumerate() {
+        engine::section(&mut page, document, stage, index == 0);
+    }
     for (index, stage) in document.serving.iter().enumerate() {
-        serving(&mut page, document, stage, index == 0);
+        serving(&mut page, document, stage, index == 0 && document.engine_stages.is_empty());
     }
     if !document.rows.is_empty() {
         table_report::section(&mut page, document);
-    } else if document.serving.is_empty() {
+    } else if document.serving.is_empty() && document.engine_stages.is_empty() {
         caveats::of_run(&mut page, document);
     }
     head::footer(&mut page, document);

@@ -24,6 +24,9 @@ pub enum RunError {
     /// A key could not be read.
     #[error("{0}")]
     Key(String),
+    /// An engine or a server could not be started, or it refuses the model.
+    #[error("{0}")]
+    Engine(String),
     /// Prompts could not be read.
     #[error("{0}")]
     Prompts(String),

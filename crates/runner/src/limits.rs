@@ -120,9 +120,7 @@ mod tests {
             ServingFile { endpoint: vec!["http://h:1".to_owned()], ..Default::default() };
         file.load.concurrency = Some(vec![1, concurrency]);
         let plan = PlanFile::of_stage(file).resolve(1).expect("valid");
-        let loadline_schema::plan::Stage::Serving(stage) =
-            plan.stages.into_iter().next().expect("one");
-        *stage
+        plan.stages[0].serving().expect("a serving stage").clone()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What of a run is done: the trials that need not be repeated, and the points that a search chose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use loadline_schema::event::{EndedEarly, Event, EventKind};
 use loadline_schema::plan::{Load, Plan, Stage};
@@ -10,6 +10,8 @@ use loadline_schema::record::TrialId;
 #[derive(Debug, Default)]
 pub(crate) struct Past {
     done: BTreeMap<u16, Vec<(TrialId, Load)>>,
+    /// Trials of engines: stage, cell, trial.
+    cells: BTreeSet<(u16, u16, u16)>,
     chosen: BTreeMap<u16, Vec<Load>>,
 }
 
@@ -22,11 +24,11 @@ impl Past {
                 EventKind::PointChosen { stage, load, .. } => {
                     past.chosen.entry(stage).or_default().push(load);
                 }
+                EventKind::EngineTrial { trial, .. } => past.add_cell(trial),
                 EventKind::TrialEnded(end) => {
                     let id = end.trial;
-                    let Some(Stage::Serving(stage)) = plan.stages.get(usize::from(id.stage)) else {
-                        continue;
-                    };
+                    let stage = plan.stages.get(usize::from(id.stage)).and_then(Stage::serving);
+                    let Some(stage) = stage else { continue };
                     let is_done = match end.ended_early {
                         None => true,
                         // For a search a load that the target refuses is a finding.
@@ -49,13 +51,19 @@ impl Past {
         self.done.entry(id.stage).or_default().push((id, load));
     }
 
+    /// Notes a trial of an engine's cell.
+    pub(crate) fn add_cell(&mut self, id: TrialId) {
+        self.cells.insert((id.stage, id.point, id.trial));
+    }
+
     /// The trials of a stage in the order in which they ended.
     pub(crate) fn done(&self, stage: u16) -> &[(TrialId, Load)] {
         self.done.get(&stage).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn is_done(&self, stage: u16, point: u16, trial: u16) -> bool {
-        self.done(stage).iter().any(|(id, _)| (id.point, id.trial) == (point, trial))
+        self.cells.contains(&(stage, point, trial))
+            || self.done(stage).iter().any(|(id, _)| (id.point, id.trial) == (point, trial))
     }
 
     /// Trials of a point so far: the number of the next one.

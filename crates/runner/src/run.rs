@@ -1,7 +1,7 @@
 //! A whole run: targets first, then the directory, then trial after trial, then the seal. A session
 //! does it step by step, so that two of them can take turns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,12 +15,13 @@ use loadline_serving::trial::Stop;
 use loadline_store::{RunReader, RunStart, RunWriter, SealReport, StoreError, this_process};
 
 use crate::RunError;
+use crate::engine_stage::PreparedEngine;
+use crate::launch::Launch;
 use crate::past::Past;
 use crate::recorder::Recorder;
 use crate::serving_stage::{Pace, Prepared};
 
 /// What to run, and where to keep it.
-#[derive(Debug)]
 pub struct Request<'a> {
     /// The plan.
     pub plan: &'a Plan,
@@ -36,6 +37,8 @@ pub struct Request<'a> {
     pub resume: Option<Resume>,
     /// Shown one exchange of each stage before the load, secrets masked.
     pub show_exchange: Option<fn(&str)>,
+    /// Opens engines and starts servers.
+    pub launch: &'a dyn Launch,
 }
 
 /// A run to go on with.
@@ -107,13 +110,44 @@ pub fn run(
     session.finish(watch)
 }
 
+/// A stage made ready.
+pub enum PreparedStage<'a> {
+    /// Its target was reached.
+    Serving(Box<Prepared<'a>>),
+    /// Its engine is open.
+    Engine(Box<PreparedEngine<'a>>),
+}
+
+impl PreparedStage<'_> {
+    /// What is known before the stage begins.
+    pub fn opening_events(&self) -> Vec<EventKind> {
+        match self {
+            Self::Serving(stage) => stage.opening_events(),
+            Self::Engine(stage) => stage.opening_events(),
+        }
+    }
+}
+
 /// Makes every stage of a plan ready, in order.
 ///
 /// # Errors
 /// The first stage that is impossible.
-pub fn prepare(plan: &Plan) -> Result<Vec<Prepared<'_>>, RunError> {
+pub fn prepare<'a>(
+    plan: &'a Plan,
+    launch: &dyn Launch,
+) -> Result<Vec<PreparedStage<'a>>, RunError> {
     let stages = (0..).zip(&plan.stages);
-    stages.map(|(index, Stage::Serving(stage))| Prepared::new(index, stage, plan.seed)).collect()
+    let prepared = stages.map(|(index, stage)| {
+        Ok(match stage {
+            Stage::Serving(stage) => {
+                PreparedStage::Serving(Box::new(Prepared::new(index, stage, plan.seed, launch)?))
+            }
+            Stage::Engine(stage) => {
+                PreparedStage::Engine(Box::new(PreparedEngine::new(index, stage, launch)?))
+            }
+        })
+    });
+    prepared.collect()
 }
 
 fn open_writer(request: &Request<'_>, clock: RunClock) -> Result<RunWriter, StoreError> {
@@ -143,14 +177,15 @@ fn ends_the_run(why: EndedEarly) -> bool {
 /// A run under way.
 pub struct Session<'a> {
     clock: RunClock,
-    stages: Vec<Prepared<'a>>,
+    /// Those that are over are gone: their engines and servers end with them.
+    stages: VecDeque<PreparedStage<'a>>,
+    launch: &'a dyn Launch,
     stop: Arc<Stop>,
     recorder: Recorder,
     dir: PathBuf,
     part: u16,
     past: Past,
-    /// Where it stands: stage, and the next trial of its sweep.
-    stage: usize,
+    /// The next trial of the sweep of the first stage.
     next: u64,
     ended_early: Option<EndedEarly>,
     /// Stages whose target was found to close connections: told once.
@@ -173,10 +208,12 @@ impl<'a> Session<'a> {
             Some(run) => RunClock::resume(run.manifest().origin_unix_ns),
             None => RunClock::start(),
         };
-        let stages = prepare(request.plan)?;
+        let stages = VecDeque::from(prepare(request.plan, request.launch)?);
         if let Some(show) = request.show_exchange {
             for stage in &stages {
-                show(&stage.transcript());
+                if let PreparedStage::Serving(stage) = stage {
+                    show(&stage.transcript());
+                }
             }
         }
         let past = match resumed {
@@ -194,7 +231,7 @@ impl<'a> Session<'a> {
             dir,
             part,
             past,
-            stage: 0,
+            launch: request.launch,
             next: 0,
             ended_early: None,
             learned: BTreeSet::new(),
@@ -213,17 +250,22 @@ impl<'a> Session<'a> {
         choose: &mut dyn Choose,
         watch: &mut dyn FnMut(&Event),
     ) -> Result<bool, RunError> {
-        while self.stage < self.stages.len() {
+        while let Some(stage) = self.stages.front() {
+            let is_engine = matches!(stage, PreparedStage::Engine(_));
             if let Some(why) = self.stop.why().or(self.ended_early.filter(|why| ends_the_run(*why)))
             {
                 self.ended_early.get_or_insert(why);
                 return Ok(false);
             }
-            if let Some((id, load)) = self.next_trial(choose, watch)? {
+            if is_engine {
+                if self.cell(watch) {
+                    return Ok(true);
+                }
+            } else if let Some((id, load)) = self.next_trial(choose, watch)? {
                 self.trial(id, load, watch)?;
                 return Ok(true);
             }
-            self.stage += 1;
+            self.stages.pop_front();
             self.next = 0;
             self.open_stage(watch);
         }
@@ -236,7 +278,7 @@ impl<'a> Session<'a> {
     /// The directory cannot be closed; what was measured stays readable.
     pub fn finish(mut self, watch: &mut dyn FnMut(&Event)) -> Result<Finished, RunError> {
         let ended_early = self.ended_early;
-        let reason = ended_early.map(|why| format!("{why:?}"));
+        let reason = ended_early.map(|why| why.in_words().to_owned());
         self.tell(watch, EventKind::PartEnded { complete: ended_early.is_none(), reason });
         let (writer, store_failure) = self.recorder.finish();
         let sealed = ended_early.is_none() && store_failure.is_none();
@@ -252,10 +294,57 @@ impl<'a> Session<'a> {
     }
 
     fn open_stage(&mut self, watch: &mut dyn FnMut(&Event)) {
-        let events = self.stages.get(self.stage).map(Prepared::opening_events);
-        for kind in events.into_iter().flatten() {
+        let Some(stage) = self.stages.front() else { return };
+        let mut events = stage.opening_events();
+        if let PreparedStage::Engine(stage) = stage {
+            events.extend(stage.bandwidth(self.launch));
+        }
+        for kind in events {
             self.tell(watch, kind);
         }
+    }
+
+    /// The serving stage that is under way.
+    fn serving(&self) -> &Prepared<'a> {
+        match self.stages.front() {
+            Some(PreparedStage::Serving(stage)) => stage,
+            _ => unreachable!("invariant: only asked for while a serving stage is under way"),
+        }
+    }
+
+    /// Carries out the next cell of an engine stage; whether there was one.
+    fn cell(&mut self, watch: &mut dyn FnMut(&Event)) -> bool {
+        let Some(PreparedStage::Engine(stage)) = self.stages.front_mut() else { return false };
+        let Some((point, missing)) = stage.next_cell(&self.past) else { return false };
+        let (clock, recorder, past) = (self.clock, &mut self.recorder, &mut self.past);
+        let index = stage.index();
+        let id = |trial| TrialId { stage: index, point, trial, part: self.part };
+        let mut tell = |kind: EventKind| {
+            let event = Event { at_ns: clock.now_ns(), kind };
+            watch(&event);
+            recorder.event(&event);
+        };
+        tell(EventKind::TrialStarted { trial: id(missing[0]) });
+        let mut measured = 0;
+        let result = stage.measure(point, missing.len() as u32, &self.stop, &mut |trial| {
+            let Some(number) = missing.get(measured) else { return };
+            measured += 1;
+            past.add_cell(id(*number));
+            tell(EventKind::EngineTrial { trial: id(*number), measured: trial });
+            if let Some(next) = missing.get(measured) {
+                tell(EventKind::TrialStarted { trial: id(*next) });
+            }
+        });
+        let number = missing.get(measured).or(missing.last()).copied().unwrap_or_default();
+        match (result, self.stop.why()) {
+            (Err(_), Some(why)) => {
+                self.ended_early.get_or_insert(why);
+            }
+            (Err(why), None) => tell(EventKind::EngineCellFailed { trial: id(number), why }),
+            (Ok(()), _) => {}
+        }
+        self.recorder.flush();
+        true
     }
 
     /// The next trial of the stage that was not carried out yet.
@@ -264,7 +353,7 @@ impl<'a> Session<'a> {
         choose: &mut dyn Choose,
         watch: &mut dyn FnMut(&Event),
     ) -> Result<Option<(TrialId, Load)>, RunError> {
-        let stage = &self.stages[self.stage];
+        let stage = self.serving();
         let index = stage.index();
         let id = |point, trial| TrialId { stage: index, point, trial, part: self.part };
         let Some(points) = stage.points() else {
@@ -302,7 +391,7 @@ impl<'a> Session<'a> {
         watch: &mut dyn FnMut(&Event),
     ) -> Result<(), RunError> {
         self.tell(watch, EventKind::TrialStarted { trial: id });
-        let stage = &self.stages[self.stage];
+        let stage = self.serving();
         let seen = &self.recorder.seen;
         let pace = Pace {
             mean_answer_ns: seen.mean_answer_ns(),

@@ -22,18 +22,20 @@ use loadline_serving::trial::{Parts, Stop, Trial, run_trial};
 
 use crate::RunError;
 use crate::key;
+use crate::launch::{Launch, Server};
 use crate::limits::{Limits, check_limits};
 
 /// Limit for each question to the server before the load, ns.
 const QUESTION_NS: u64 = 10_000_000_000;
 
 /// A stage whose target was reached.
-#[derive(Debug)]
 pub struct Prepared<'a> {
     index: u16,
     stage: &'a ServingStage,
     seed: u64,
     target: Target,
+    /// The server that was started for it; ends when this is dropped.
+    _server: Option<Box<dyn Server>>,
     max_in_flight: u64,
     facts: Option<TargetFacts>,
     calibration: Option<Calibration>,
@@ -47,7 +49,14 @@ impl<'a> Prepared<'a> {
     ///
     /// # Errors
     /// Whatever makes the stage impossible; nothing was measured yet.
-    pub fn new(index: u16, stage: &'a ServingStage, seed: u64) -> Result<Self, RunError> {
+    pub fn new(
+        index: u16,
+        stage: &'a ServingStage,
+        seed: u64,
+        launch: &dyn Launch,
+    ) -> Result<Self, RunError> {
+        let server = stage.embedded.as_ref().map(|server| launch.server(server)).transpose()?;
+        let started = server.as_ref().map(|server| vec![server.url()]);
         let headers = stage.headers.iter().map(|h| (h.name.clone(), h.value.clone())).collect();
         let dataset = match &stage.prompt {
             Prompt::File { path } => Some(
@@ -58,7 +67,7 @@ impl<'a> Prepared<'a> {
             Prompt::Synthetic { .. } => None,
         };
         let target = Target::resolve(&TargetSettings {
-            urls: &stage.endpoints,
+            urls: started.as_ref().unwrap_or(&stage.endpoints),
             headers,
             api_key: stage.api_key.as_ref().map(key::read).transpose()?,
             ca_file: stage.ca_file.as_deref().map(Path::new),
@@ -91,6 +100,7 @@ impl<'a> Prepared<'a> {
             stage,
             seed,
             target,
+            _server: server,
             max_in_flight,
             facts: None,
             calibration: None,

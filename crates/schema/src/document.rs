@@ -14,6 +14,8 @@ use crate::verdict::{
     Comparison, CostReport, Little, LoadLine, PointCost, Row, Scalability, SlaResult, Steady,
 };
 
+pub use crate::engine_result::{EngineResult, EngineSummary};
+
 /// One document, a pure function of a run directory.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Document {
@@ -30,6 +32,12 @@ pub struct Document {
     /// One entry for each serving stage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub serving: Vec<Serving>,
+    /// One entry for each cell of an engine stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engine: Vec<EngineResult>,
+    /// One entry for each engine stage: what it measured, and with what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engine_stages: Vec<EngineSummary>,
     /// Rows of a table measured elsewhere, as understood.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<Row>,

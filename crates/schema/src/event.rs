@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::document::Distribution;
+use crate::engine::{EngineFacts, EngineTrial, MemoryBandwidth};
 use crate::outcome::Phase;
 use crate::plan::Load;
 use crate::record::TrialId;
@@ -75,6 +76,34 @@ pub enum EventKind {
     },
     /// A trial ended; with it the figures of the client itself.
     TrialEnded(Box<TrialEnd>),
+    /// What the engine of a stage says about itself and its model.
+    EngineFacts {
+        /// Stage index.
+        stage: u16,
+        /// The facts.
+        facts: Box<EngineFacts>,
+    },
+    /// The memory bandwidth of this machine, measured before the engine of a stage.
+    MemoryBandwidth {
+        /// Stage index.
+        stage: u16,
+        /// The figures.
+        bandwidth: MemoryBandwidth,
+    },
+    /// A trial of an engine's cell ended.
+    EngineTrial {
+        /// Which; the point is the cell's index.
+        trial: TrialId,
+        /// The figures.
+        measured: EngineTrial,
+    },
+    /// A cell could not be measured.
+    EngineCellFailed {
+        /// The trial that failed.
+        trial: TrialId,
+        /// Why.
+        why: String,
+    },
     /// Something about the measurement that the reader of a result must know.
     Warning(Warning),
     /// What went wrong with the run itself.
@@ -126,6 +155,19 @@ pub enum EndedEarly {
     TokenCap,
     /// The records could not be stored (disk full, …).
     StoreFailed,
+}
+
+impl EndedEarly {
+    /// The reason in a few words, for people.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Interrupted => "interrupted",
+            Self::StopAfterErrors => "too many requests failed",
+            Self::NoAnswers => "no answer came for three times the timeout",
+            Self::TokenCap => "the most tokens that it may use were used",
+            Self::StoreFailed => "the records could not be stored",
+        }
+    }
 }
 
 /// A trial's end: its windows and the figures of the client.

@@ -4,6 +4,9 @@
 
 pub mod cost;
 pub mod document;
+pub mod engine;
+pub mod engine_protocol;
+mod engine_result;
 pub mod event;
 pub mod gate;
 pub mod manifest;

@@ -9,6 +9,7 @@ mod client;
 mod compare;
 mod cost;
 mod counts;
+mod engine;
 mod latency;
 mod rates;
 mod scaling;
@@ -33,6 +34,8 @@ pub enum Section {
     Scaling,
     /// What a point costs.
     Cost,
+    /// Cells of an engine's grid.
+    Engine,
     /// What changed between two runs.
     Compare,
     /// The client's own error.
@@ -43,7 +46,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Latency,
         Self::Rates,
         Self::Outcomes,
@@ -52,6 +55,7 @@ impl Section {
         Self::Targets,
         Self::Scaling,
         Self::Cost,
+        Self::Engine,
         Self::Compare,
         Self::Client,
         Self::Selftest,
@@ -68,6 +72,7 @@ impl Section {
             Self::Targets => "Targets, saturation, steady state",
             Self::Scaling => "Scaling, Little's law, and tables measured elsewhere",
             Self::Cost => "Cost",
+            Self::Engine => "Engine and memory bandwidth",
             Self::Compare => "Comparison of two runs",
             Self::Client => "The client's own error",
             Self::Selftest => "Selftest",
@@ -124,13 +129,14 @@ const BLANK: Metric = Metric {
 
 /// Every metric, in the order of METRICS.md.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
-    let tables: [&[Metric]; 8] = [
+    let tables: [&[Metric]; 9] = [
         latency::LATENCY,
         rates::RATES,
         counts::COUNTS,
         targets::TARGETS,
         scaling::SCALINGS,
         cost::COSTS,
+        engine::ENGINES,
         compare::COMPARED,
         client::CLIENT,
     ];
@@ -148,7 +154,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::document::{Client, OutcomeCounts, Point, Selftest, Tokens};
+    use crate::document::{Client, EngineResult, OutcomeCounts, Point, Selftest, Tokens};
+    use crate::engine::EngineCell;
     use crate::verdict::{CostReport, Little, MetricChange, PointCost, Row, Scalability};
 
     /// Names of the fields of a type.
@@ -182,6 +189,28 @@ mod tests {
         computed.chain(["gate".to_owned()]).collect()
     }
 
+    /// Fields of an engine's cell that are measured, and what is measured beside it.
+    fn measured_of_engines() -> Vec<String> {
+        let settings = fields::<EngineCell>();
+        let named = [
+            "stage",
+            "model",
+            "parameters",
+            "quantization",
+            "trials",
+            "trials_planned",
+            "failed",
+            "cost",
+            "warnings",
+        ];
+        let is_named = |field: &String| named.contains(&field.as_str()) || settings.contains(field);
+        let fields = fields::<EngineResult>().into_iter().filter(|field| !is_named(field));
+        let keys = fields.chain(["cost.per_mtok_output".to_owned()]);
+        let keys = keys.map(|field| format!("engine.{field}"));
+        let bandwidth = ["triad_bytes_per_s", "read_bytes_per_s"];
+        keys.chain(bandwidth.map(|field| format!("memory_bandwidth.{field}"))).collect()
+    }
+
     fn wanted() -> BTreeSet<String> {
         let blocks: [(&str, Vec<String>); 9] = [
             ("scalability", fields::<Scalability>()),
@@ -200,6 +229,7 @@ mod tests {
             keys.extend(members.into_iter().map(|field| format!("{block}.{field}")));
         }
         keys.extend(computed_of_changes().into_iter().map(|field| format!("compare.{field}")));
+        keys.extend(measured_of_engines());
         keys.extend(["pareto", "throughput_point"].map(str::to_owned));
         for key in NOT_METRICS {
             assert!(keys.remove(key), "{key} is no field of a point");
@@ -241,7 +271,9 @@ mod tests {
     #[test]
     fn entries_name_fields_that_there_are() {
         // `Debug` of a record lists its fields; those of the client's figures come from serde.
-        let source = include_str!("record.rs").to_owned() + include_str!("event.rs");
+        let source =
+            [include_str!("record.rs"), include_str!("event.rs"), include_str!("engine.rs")];
+        let source = source.concat();
         for metric in metrics() {
             for field in metric.from {
                 assert!(source.contains(&format!("pub {field}:")), "{}: {field}", metric.key);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cost::CostPlan;
+use crate::engine::{EmbeddedServer, EngineStage};
 use crate::outcome::spelled;
 use crate::sla::Sla;
 
@@ -29,6 +30,33 @@ pub struct Plan {
 pub enum Stage {
     /// Load on an LLM endpoint.
     Serving(Box<ServingStage>),
+    /// An engine over a grid of settings.
+    Engine(Box<EngineStage>),
+}
+
+impl Stage {
+    /// Its name, unique in the plan.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Serving(stage) => &stage.name,
+            Self::Engine(stage) => &stage.name,
+        }
+    }
+
+    /// The stage, where it puts load on an endpoint.
+    pub fn serving(&self) -> Option<&ServingStage> {
+        match self {
+            Self::Serving(stage) => Some(stage),
+            Self::Engine(_) => None,
+        }
+    }
+}
+
+impl Plan {
+    /// The stages that put load on endpoints, with their indices.
+    pub fn serving(&self) -> impl Iterator<Item = (u16, &ServingStage)> {
+        (0..).zip(&self.stages).filter_map(|(index, stage)| Some((index, stage.serving()?)))
+    }
 }
 
 /// Load on an OpenAI-compatible target.
@@ -36,8 +64,12 @@ pub enum Stage {
 pub struct ServingStage {
     /// Name, unique in the plan.
     pub name: String,
-    /// URLs of the target, used in rotation; passwords in them are never stored.
+    /// URLs of the target, used in rotation; passwords in them are never stored. For an embedded
+    /// server `embedded:MODEL`: its port is chosen when it starts.
     pub endpoints: Vec<String>,
+    /// The server that Loadline starts itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedded: Option<EmbeddedServer>,
     /// API dialect.
     pub api: Api,
     /// Model to ask for; absent: the first that the endpoint offers.

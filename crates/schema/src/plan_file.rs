@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::Money;
+use crate::engine::FlashAttention;
 use crate::plan::{Api, Arrival, Length, Plan};
 use crate::units::{DurationNs, RatePerS, Ratio};
 
@@ -60,6 +61,9 @@ pub struct PlanFile {
     /// Stages that put load on an LLM endpoint: `[[serving]]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "value::stages")]
     pub serving: Vec<ServingFile>,
+    /// Stages that measure an engine over a grid of settings: `[[engine]]`. They go first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "value::stages")]
+    pub engine: Vec<EngineFile>,
     /// The text it was read from, so that a later error can show the line.
     #[serde(skip)]
     source: Option<String>,
@@ -72,9 +76,26 @@ pub struct ServingFile {
     /// Name of the stage; default `serving`, or `serving-2`, … where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// One URL or several, used in rotation. Required.
-    #[serde(default, deserialize_with = "value::one_or_many")]
+    /// One URL or several, used in rotation. Required, or `embedded`.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "value::one_or_many"
+    )]
     pub endpoint: Vec<String>,
+    /// A model (a GGUF file, or `made:SHAPE:TYPE`) that Loadline serves itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedded: Option<String>,
+    /// Of `embedded`: answers that are computed at once; default: as many as the largest
+    /// concurrency, at most 64.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub parallel: Option<u32>,
+    /// Of `embedded`: threads of the CPU; default one for each core, at most 8.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub threads: Option<u32>,
+    /// Of `embedded`: layers on the GPU; default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub gpu_layers: Option<u32>,
     /// Model to ask for; absent or `auto`: the first that the endpoint offers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -154,6 +175,60 @@ pub struct ServingFile {
     /// Threads that carry the load; default: as many as the load needs, at most one per core.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
     pub reactors: Option<u32>,
+}
+
+/// One `[[engine]]` stage as given: the grid is every combination of its lists.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineFile {
+    /// Name of the stage; default `engine`, or `engine-2`, … where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A GGUF file, or `made:SHAPE:TYPE`; default `made`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// llama-bench, llama-batched-bench or their folder; default: the embedded engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
+    /// Sequences computed together; default 1, 4, 16.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::wholes")]
+    pub batch: Option<Vec<u64>>,
+    /// Tokens in the KV cache of each sequence beforehand; default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::wholes")]
+    pub context: Option<Vec<u64>>,
+    /// Threads of the CPU; default one for each core.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::wholes")]
+    pub threads: Option<Vec<u64>>,
+    /// Layers on the GPU; default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::wholes")]
+    pub gpu_layers: Option<Vec<u64>>,
+    /// Most tokens computed at once (n_ubatch); default 512.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::wholes")]
+    pub n_ubatch: Option<Vec<u64>>,
+    /// Most tokens of one call (n_batch); default 2048.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub n_batch: Option<u32>,
+    /// Prompt tokens of each sequence; default 512; 0: none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub prompt_tokens: Option<u32>,
+    /// Tokens that each sequence generates; default 128; 0: none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub output_tokens: Option<u32>,
+    /// Repetitions of each cell; default 5.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
+    pub trials: Option<u32>,
+    /// `auto` (default), `on` or `off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flash_attention: Option<FlashAttention>,
+    /// Type of the keys in the KV cache; default `f16`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub type_k: Option<String>,
+    /// Type of the values in the KV cache; default `f16`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub type_v: Option<String>,
+    /// Measure the memory bandwidth of this machine, too; default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bandwidth: Option<bool>,
 }
 
 /// `prompt = { … }`: synthetic text of a length, or a file.
@@ -324,6 +399,21 @@ impl PlanFile {
     /// A plan of one stage, as the verb `serving` builds it from flags.
     pub fn of_stage(stage: ServingFile) -> Self {
         Self { serving: vec![stage], ..Self::default() }
+    }
+
+    /// A plan of one engine stage, as the verb `engine` builds it from flags.
+    pub fn of_engine(stage: EngineFile) -> Self {
+        Self { engine: vec![stage], ..Self::default() }
+    }
+
+    /// The plan on a machine with so many processors: engine stages that name no threads take one
+    /// for each.
+    #[must_use]
+    pub fn on_cores(mut self, cores: u64) -> Self {
+        for stage in &mut self.engine {
+            stage.threads.get_or_insert_with(|| vec![cores]);
+        }
+        self
     }
 
     /// Checks the plan and fills in every default. `fresh_seed` is used where the plan names none;

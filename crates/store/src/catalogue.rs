@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
 use crate::identity::{self, RunState};
-use crate::run_reader::{read_manifest, read_plan, stage_name};
+use crate::run_reader::{read_manifest, read_plan};
 use crate::run_writer::{EVENTS, MANIFEST};
 
 /// A run in a list.
@@ -57,7 +57,7 @@ fn look_at(directory: PathBuf) -> RunEntry {
     };
     let stages = read_plan(&directory).map_or_else(
         |_| Vec::new(),
-        |plan| plan.stages.iter().map(|stage| stage_name(stage).to_owned()).collect(),
+        |plan| plan.stages.iter().map(|stage| stage.name().to_owned()).collect(),
     );
     RunEntry {
         state: identity::state(&manifest, &directory.join(EVENTS)),

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use loadline_schema::SCHEMA_VERSION;
 use loadline_schema::event::Event;
 use loadline_schema::manifest::Manifest;
-use loadline_schema::plan::{Plan, Stage};
+use loadline_schema::plan::Plan;
 use loadline_schema::record::{ChunkTimes, RequestRow, Start, TrialId};
 
 use crate::blocks::{Batches, TableFile};
@@ -395,11 +395,4 @@ pub(crate) fn read_plan(dir: &Path) -> Result<Plan, StoreError> {
     let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| StoreError::damaged(&path, error.to_string(), ADVICE))
-}
-
-/// Name of a stage.
-pub(crate) fn stage_name(stage: &Stage) -> &str {
-    match stage {
-        Stage::Serving(serving) => &serving.name,
-    }
 }

@@ -13,14 +13,14 @@ use loadline_schema::SCHEMA_VERSION;
 use loadline_schema::document::Selftest;
 use loadline_schema::event::{Event, EventKind};
 use loadline_schema::manifest::{HostFacts, Manifest, RunStatus};
-use loadline_schema::plan::Plan;
+use loadline_schema::plan::{Plan, Stage};
 use loadline_schema::record::{RequestRow, Start};
 
 use crate::durable;
 use crate::error::StoreError;
 use crate::identity::{self, RunState};
 use crate::naming::{self, FileName, Form};
-use crate::run_reader::{read_manifest, stage_name};
+use crate::run_reader::read_manifest;
 use crate::seal::{self, SealReport};
 use crate::secrets::{masked_plan, masked_toml};
 use crate::stream::{TableStream, WholePieces};
@@ -169,7 +169,7 @@ impl RunWriter {
         log: WholePieces,
         host: &HostFacts,
     ) -> Self {
-        let names = || plan.stages.iter().map(stage_name);
+        let names = || plan.stages.iter().map(Stage::name);
         let words = naming::stage_words(names());
         Self {
             dir,

@@ -72,7 +72,7 @@ fn masked_query(query: &str) -> String {
 pub fn masked_plan(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
     for stage in &mut plan.stages {
-        let Stage::Serving(serving) = stage;
+        let Stage::Serving(serving) = stage else { continue };
         for endpoint in &mut serving.endpoints {
             *endpoint = masked_url(endpoint);
         }
@@ -90,7 +90,7 @@ pub fn masked_plan(plan: &Plan) -> Plan {
 /// plan cannot be carried out before the secret is given again.
 pub fn masked_place(plan: &Plan) -> Option<String> {
     plan.stages.iter().find_map(|stage| {
-        let Stage::Serving(serving) = stage;
+        let serving = stage.serving()?;
         let header = serving.headers.iter().find(|header| has_mask(&header.value));
         if let Some(header) = header {
             return Some(format!("the header {}", header.name));

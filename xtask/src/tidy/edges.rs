@@ -12,6 +12,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("loadline-clock", &[]),
     // Load control without I/O; time comes in as an argument.
     ("loadline-load", &["loadline-schema"]),
+    // A file format, and what hardware can do: of use to anybody.
+    ("loadline-gguf", &[]),
+    ("loadline-ceilings", &[]),
+    ("loadline-engine", &["loadline-schema"]),
+    // The only crate that links C++; a build without it lacks one feature.
+    ("loadline-embedded", &["loadline-schema", "loadline-gguf", "loadline-clock"]),
     // A driver knows nothing of storing, judging or showing, nor of another driver.
     ("loadline-serving", &["loadline-schema", "loadline-clock", "loadline-load"]),
     ("loadline-store", &["loadline-schema"]),
@@ -43,6 +49,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "loadline-runner",
             "loadline-analysis",
             "loadline-report",
+            "loadline-engine",
+            "loadline-gguf",
+            "loadline-ceilings",
+            "loadline-embedded",
             // For `loadline selftest`.
             "loadline-truth",
         ],

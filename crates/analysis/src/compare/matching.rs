@@ -1,9 +1,7 @@
 //! Which points of two runs belong together, and in what the runs differ.
 
 use loadline_schema::document::{Document, Point, PointLoad, Serving};
-use loadline_schema::plan::{
-    Arrival, Extent, Find, Load, Output, Plan, Prompt, ServingStage, Stage,
-};
+use loadline_schema::plan::{Arrival, Extent, Find, Load, Output, Plan, Prompt, ServingStage};
 
 use crate::compare::CompareSubject;
 
@@ -153,7 +151,7 @@ pub(crate) fn differences(
 }
 
 fn stage<'a>(plan: &'a Plan, of: &Serving) -> Option<&'a ServingStage> {
-    let mut stages = plan.stages.iter().map(|Stage::Serving(stage)| &**stage);
+    let mut stages = plan.serving().map(|(_, stage)| stage);
     stages.find(|stage| stage.name == of.stage)
 }
 

@@ -58,7 +58,9 @@ impl Run {
     }
 
     pub(crate) fn stage(&mut self) -> &mut ServingStage {
-        let Stage::Serving(stage) = &mut self.plan.stages[0];
+        let Stage::Serving(stage) = &mut self.plan.stages[0] else {
+            unreachable!("the plan was made with a serving stage")
+        };
         stage
     }
 }

@@ -20,6 +20,7 @@ pub(crate) fn stage() -> ServingStage {
     ServingStage {
         name: "made".to_owned(),
         endpoints: vec!["http://server:8000".to_owned()],
+        embedded: None,
         api: Api::Chat,
         model: None,
         prompt: Prompt::Synthetic { tokens: Length::Fixed { tokens: 512 }, shared_prefix: 0 },

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use loadline_analysis::{SearchSettings, requirements};
 use loadline_report::quantity;
-use loadline_runner::Prepared;
+use loadline_schema::engine::EngineStage;
 use loadline_schema::event::{Calibration, EventKind, TargetFacts};
 use loadline_schema::plan::{Extent, Load, Plan, ServingStage, Stage};
 use loadline_schema::plan_file::PlanFile;
@@ -12,6 +12,8 @@ use loadline_schema::sla::Sla;
 
 use crate::args::CheckArgs;
 use crate::exit::{Exit, Failure};
+use crate::launch::Launcher;
+use crate::measure::resolve;
 use crate::output::print;
 use crate::preview;
 use crate::verbs::selftest;
@@ -25,11 +27,17 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         .map_err(|error| Failure::usage(format!("cannot read the plan {name}: {error}")))?;
     let file =
         PlanFile::parse(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
-    let plan = file.resolve(1).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    let plan = resolve(&file, 1).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
     let mut page = format!("{name}: a valid plan, \"{}\".\n", plan.name);
-    let stages = loadline_runner::prepare(&plan)?;
-    for (prepared, Stage::Serving(stage)) in stages.iter().zip(&plan.stages) {
-        Checked::new(prepared, stage).tell(&mut page, &plan);
+    let launcher = Launcher::default();
+    let stages = loadline_runner::prepare(&plan, &launcher)?;
+    for (prepared, stage) in stages.iter().zip(&plan.stages) {
+        match stage {
+            Stage::Serving(stage) => {
+                Checked::new(prepared.opening_events(), stage).tell(&mut page, &plan);
+            }
+            Stage::Engine(stage) => tell_engine(&mut page, prepared.opening_events(), stage),
+        }
     }
     missing_for_all(&mut page, &plan);
     Ok(print(&page))
@@ -44,9 +52,9 @@ struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    fn new(prepared: &Prepared<'_>, stage: &'a ServingStage) -> Self {
+    fn new(events: Vec<EventKind>, stage: &'a ServingStage) -> Self {
         let mut checked = Self { stage, facts: None, calibration: None, warnings: Vec::new() };
-        for event in prepared.opening_events() {
+        for event in events {
             match event {
                 EventKind::TargetFacts { facts, .. } => checked.facts = Some(facts),
                 EventKind::Calibrated { calibration, .. } => {
@@ -181,6 +189,21 @@ impl<'a> Checked<'a> {
         };
         line(page, 4, &format!("{name}: the plan gives {at_least}{planned_text}, {verdict}"));
     }
+}
+
+/// An engine that opened its model.
+fn tell_engine(page: &mut String, events: Vec<EventKind>, stage: &EngineStage) {
+    page.push('\n');
+    line(page, 0, &format!("{}: {}", stage.name, stage.model));
+    for event in events {
+        let EventKind::EngineFacts { facts, .. } = event else { continue };
+        let version = facts.version.as_deref().unwrap_or_default();
+        let model = loadline_report::model_words(&facts.model);
+        line(page, 2, &format!("loaded: {} {version}, {model}", facts.name));
+    }
+    let (cells, trials) = (stage.cells.len() as u64, u64::from(stage.trials));
+    let text = format!("{} cells, {trials} trials each", quantity::count(cells));
+    line(page, 2, &text);
 }
 
 /// What no stage has.

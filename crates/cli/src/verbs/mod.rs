@@ -5,9 +5,14 @@ pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod cost;
+#[cfg(feature = "embedded")]
+pub(crate) mod embedded;
+pub(crate) mod engine;
 pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod list;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod selftest;
 pub(crate) mod serving;
+pub(crate) mod tied;

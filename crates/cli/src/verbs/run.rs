@@ -1,14 +1,31 @@
-//! `loadline run PLAN`.
+//! `loadline run PLAN`; without a plan the quick look.
+
+use std::path::Path;
 
 use loadline_schema::plan_file::PlanFile;
 
 use crate::args::RunArgs;
 use crate::exit::{Exit, Failure};
 use crate::measure::measure;
+use crate::output::say;
+use crate::quick_look;
+
+/// The plan that is carried out where none is named.
+const DEFAULT_PLAN: &str = "loadline.toml";
 
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    let name = args.plan.display();
-    let text = std::fs::read_to_string(&args.plan).map_err(|error| {
+    let path = args.plan.as_deref().unwrap_or(Path::new(DEFAULT_PLAN));
+    if args.plan.is_none() && !path.exists() {
+        say(&format!(
+            "loadline: no plan and no {DEFAULT_PLAN}: a quick look at this machine, with a model made \
+             on the spot (under three minutes on two cores)"
+        ));
+        let mut file = quick_look::plan();
+        file.seed = args.seed;
+        return measure(&file, Some(quick_look::PLAN), &args.options);
+    }
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::usage(format!(
             "cannot read the plan {name}: {error}; `loadline run --help` shows how"
         ))

@@ -16,7 +16,7 @@ pub(super) fn section(page: &mut Page, document: &Document, stage: &Serving) {
     if document.sla.is_empty() {
         let text =
             "no SLA was given: --sla 'ttft_p99<=800ms,itl_p99<=60ms' says how much load fits one";
-        answer(page, "Load line", text, Tone::Faint);
+        line(page, "Load line", text, Tone::Faint);
     }
     for name in document.sla.keys() {
         let text = match stage.load_line.get(name) {
@@ -24,17 +24,18 @@ pub(super) fn section(page: &mut Page, document: &Document, stage: &Serving) {
             None => "cannot be told for this kind of load".to_owned(),
         };
         let text = if document.sla.len() > 1 { format!("{}: {text}", plain(name)) } else { text };
-        answer(page, "Load line", &text, Tone::Strong);
+        line(page, "Load line", &text, Tone::Strong);
     }
     if let Some(point) = stage.throughput_point.and_then(|index| stage.points.get(index)) {
-        answer(page, "Throughput", &throughput(point), Tone::Plain);
+        line(page, "Throughput", &throughput(point), Tone::Plain);
     }
     if let Some(text) = cost(stage) {
-        answer(page, "Cost", &text, Tone::Plain);
+        line(page, "Cost", &text, Tone::Plain);
     }
 }
 
-fn answer(page: &mut Page, name: &str, text: &str, tone: Tone) {
+/// A line of the answer: its name on the left.
+pub(super) fn line(page: &mut Page, name: &str, text: &str, tone: Tone) {
     let blanks = " ".repeat(NAMES);
     page.hanging(&format!("{name:NAMES$}"), &blanks, text, tone);
 }

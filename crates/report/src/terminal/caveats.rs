@@ -95,7 +95,7 @@ fn print(page: &mut Page, group: &Group<'_>, points: usize) {
     advise(page, group.advice);
 }
 
-fn advise(page: &mut Page, advice: &str) {
+pub(super) fn advise(page: &mut Page, advice: &str) {
     if !advice.is_empty() {
         page.hanging("  → ", "    ", &plain(advice), Tone::Plain);
     }

@@ -6,8 +6,7 @@ use super::error::PlanError;
 use super::{PlanFile, place, unknown_key};
 
 /// Sections of plans that a later version carries out.
-const LATER: [(&str, &str); 5] = [
-    ("engine", "[[engine]]"),
+const LATER: [(&str, &str); 4] = [
     ("storage", "[[storage]]"),
     ("network", "[[network]]"),
     ("observe", "[observe]"),
@@ -30,7 +29,7 @@ fn refuse_later_sections(text: &str) -> Result<(), PlanError> {
         };
         return Err(PlanError {
             message: format!("{section} is not supported by this version"),
-            help: "this version carries out [[serving]] stages: remove the section, or run it \
+            help: "this version carries out [[engine]] and [[serving]] stages: remove the section, or run it \
                    with a version that knows it"
                 .into(),
             key: (*name).to_owned(),

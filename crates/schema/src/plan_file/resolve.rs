@@ -11,6 +11,7 @@ use crate::plan::{
 use crate::units::DurationNs;
 
 mod cost;
+mod engine;
 mod load;
 mod request;
 mod targets;
@@ -19,34 +20,54 @@ mod targets;
 const NAME_MAX: usize = 100;
 
 pub(super) fn plan(file: &PlanFile, fresh_seed: u64) -> Result<Plan, Fault> {
-    if file.serving.is_empty() {
-        let help = "add one: `[[serving]]` with `endpoint = \"http://host:8000\"`";
-        return Err(Fault::at(&[], "the plan has no [[serving]] stage", help));
+    if file.serving.is_empty() && file.engine.is_empty() {
+        let help = "add one: `[[serving]]` with `endpoint = \"http://host:8000\"`, or `[[engine]]` \
+                    with `model = \"model.gguf\"`";
+        return Err(Fault::at(&[], "the plan has no stage", help));
     }
-    let name = file.name.clone().unwrap_or_else(|| "serving".into());
+    let fallback = if file.serving.is_empty() { "engine" } else { "serving" };
+    let name = file.name.clone().unwrap_or_else(|| fallback.into());
     check_name(&name, "name")?;
-    let mut stages: Vec<ServingStage> = Vec::new();
-    for (index, given) in file.serving.iter().enumerate() {
-        let under = |fault: Fault| fault.under(&["serving", &index.to_string()]);
-        let stage = stage(given, index).map_err(under)?;
-        if stages.iter().any(|other| other.name == stage.name) {
-            let message = format!("two stages are called `{}`", stage.name);
-            return Err(under(Fault::at(&["name"], message, "give each stage its own `name`")));
-        }
-        stages.push(stage);
-    }
+    let stages = stages(file)?;
+    let serving: Vec<&ServingStage> = stages.iter().filter_map(Stage::serving).collect();
     let sla = targets::slas(&file.sla)?;
-    let searches = stages.iter().position(|stage| stage.find.is_some());
+    let searches = serving.iter().position(|stage| stage.find.is_some());
     if let Some(index) = searches.filter(|_| sla.is_empty()) {
         let help = "add one: `[sla]` with `interactive = { ttft_p99 = \"800ms\" }` (--sla)";
         let message = "a load line is searched and no SLA says what to hold";
         return Err(Fault::at(&["serving", &index.to_string(), "load", "find"], message, help));
     }
-    let points = stages.iter().map(|stage| stage.points.len());
+    let points = stages.iter().map(|stage| match stage {
+        Stage::Serving(stage) => stage.points.len(),
+        Stage::Engine(stage) => stage.cells.len(),
+    });
     let cost = file.cost.as_ref().map(|cost| cost::cost(cost, points.max().unwrap_or(0)));
     let cost = cost.transpose().map_err(|fault| fault.under(&["cost"]))?;
-    let stages = stages.into_iter().map(|stage| Stage::Serving(Box::new(stage))).collect();
     Ok(Plan { name, seed: file.seed.unwrap_or(fresh_seed), sla, cost, stages })
+}
+
+/// Engines first, then servers: from the machine upwards.
+fn stages(file: &PlanFile) -> Result<Vec<Stage>, Fault> {
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut add = |section: &str, index: usize, stage: Result<Stage, Fault>| {
+        let under = |fault: Fault| fault.under(&[section, &index.to_string()]);
+        let stage = stage.map_err(under)?;
+        if stages.iter().any(|other| other.name() == stage.name()) {
+            let message = format!("two stages are called `{}`", stage.name());
+            return Err(under(Fault::at(&["name"], message, "give each stage its own `name`")));
+        }
+        stages.push(stage);
+        Ok(())
+    };
+    for (index, given) in file.engine.iter().enumerate() {
+        let stage = engine::stage(given, index).map(|stage| Stage::Engine(Box::new(stage)));
+        add("engine", index, stage)?;
+    }
+    for (index, given) in file.serving.iter().enumerate() {
+        let stage = stage(given, index).map(|stage| Stage::Serving(Box::new(stage)));
+        add("serving", index, stage)?;
+    }
+    Ok(stages)
 }
 
 fn check_name(name: &str, key: &str) -> Result<(), Fault> {
@@ -78,8 +99,13 @@ fn stage(given: &ServingFile, index: usize) -> Result<ServingStage, Fault> {
         None => load::points(&given.load).map_err(|fault| fault.under(&["load"]))?,
     };
     load::check_fit(given, &points, find.as_ref())?;
+    let embedded = engine::embedded(given, &points, &prompt, &output)?;
     Ok(ServingStage {
-        endpoints: endpoints(given)?,
+        endpoints: match &embedded {
+            Some(server) => vec![format!("embedded:{}", server.model)],
+            None => endpoints(given)?,
+        },
+        embedded,
         api: given.api.unwrap_or(Api::Chat),
         model,
         prompt,
@@ -111,7 +137,8 @@ fn stage(given: &ServingFile, index: usize) -> Result<ServingStage, Fault> {
 }
 
 fn endpoints(given: &ServingFile) -> Result<Vec<String>, Fault> {
-    let help = "write `endpoint = \"http://host:8000\"`, or a list of such URLs";
+    let help = "write `endpoint = \"http://host:8000\"`, or a list of such URLs, or `embedded = \
+                \"made\"` for a server that Loadline starts itself";
     if given.endpoint.is_empty() {
         return Err(Fault::at(&["endpoint"], "the stage names no endpoint", help));
     }

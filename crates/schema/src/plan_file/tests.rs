@@ -133,7 +133,7 @@ fn unknown_keys_show_the_line_and_the_nearest() {
         error.starts_with(
             "line 3, column 1: unknown key `promt` in [[serving]]\n  \
              3 | promt = { tokens = 5 }\n    | ^^^^^\n\
-             did you mean `prompt`? allowed here: name, endpoint, model, "
+             did you mean `prompt`? allowed here: name, endpoint, embedded, "
         ),
         "{error}"
     );
@@ -166,7 +166,7 @@ fn keys_of_other_tools_are_explained() {
 
 #[test]
 fn sections_of_later_versions_are_refused_with_their_line() {
-    for section in ["[[engine]]", "[[storage]]", "[[network]]", "[observe]", "[cluster]"] {
+    for section in ["[[storage]]", "[[network]]", "[observe]", "[cluster]"] {
         let error = resolve(&format!("name = \"x\"\n\n{section}\n")).unwrap_err();
         let expected = format!("{section} is not supported by this version\n  3 | {section}\n");
         assert!(error.starts_with("line 3, column ") && error.contains(&expected), "{error}");
@@ -236,13 +236,13 @@ fn contradictions_and_nonsense_are_refused() {
 #[test]
 fn endpoints_are_required() {
     for (text, what) in [
-        ("", "the plan has no [[serving]] stage"),
+        ("", "the plan has no stage"),
         ("[[serving]]\nname = \"x\"", "the stage names no endpoint"),
         ("[[serving]]\nendpoint = []", "the stage names no endpoint"),
         ("[[serving]]\nendpoint = \"\"", "an endpoint is empty"),
         ("[[serving]]\nendpoint = \"http://a b\"", "an endpoint has blanks"),
         ("[[serving]]\nendpoint = 5", "expected a string"),
-        ("[serving]\nendpoint = \"http://a\"", "under [[serving]], with two brackets"),
+        ("[serving]\nendpoint = \"http://a\"", "with two brackets, as in [[serving]]"),
     ] {
         let error = resolve(text).expect_err(text);
         assert!(error.contains(what), "{text}: {error}");
@@ -253,8 +253,7 @@ fn endpoints_are_required() {
 fn two_stages_have_two_names() {
     let one = "[[serving]]\nendpoint = \"http://a:1\"\n";
     let plan = PlanFile::parse(&one.repeat(2)).unwrap().resolve(1).unwrap();
-    let names: Vec<String> =
-        plan.stages.into_iter().map(|Stage::Serving(stage)| stage.name).collect();
+    let names: Vec<String> = plan.stages.iter().map(|stage| stage.name().to_owned()).collect();
     assert_eq!(names, ["serving", "serving-2"]);
     let named = format!("{one}name = \"x\"\n").repeat(2);
     let error = PlanFile::parse(&named).unwrap().resolve(1).unwrap_err();

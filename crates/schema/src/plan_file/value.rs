@@ -10,7 +10,6 @@ use serde::de::{
     Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 
-use super::ServingFile;
 use crate::units::{Count, TextVisitor, UnitError};
 
 /// One value or a list of them.
@@ -82,14 +81,20 @@ where
     from.deserialize_any(Tables(PhantomData))
 }
 
-/// `[[serving]]`: says so where only one bracket was written.
-pub(super) fn stages<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ServingFile>, D::Error> {
-    struct Stages;
-    impl<'de> Visitor<'de> for Stages {
-        type Value = Vec<ServingFile>;
+/// `[[serving]]`, `[[engine]]`: says so where only one bracket was written.
+pub(super) fn stages<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Stages<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Stages<T> {
+        type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of stages, each under [[serving]] with two brackets")
+            f.write_str(
+                "a list of stages, each under a heading with two brackets, as in [[serving]]",
+            )
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
@@ -97,10 +102,12 @@ pub(super) fn stages<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ServingFi
         }
 
         fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-            Err(A::Error::custom("a stage stands under [[serving]], with two brackets"))
+            Err(A::Error::custom(
+                "a stage stands under a heading with two brackets, as in [[serving]]",
+            ))
         }
     }
-    from.deserialize_any(Stages)
+    from.deserialize_any(Stages(PhantomData))
 }
 
 fn narrow<T: TryFrom<u64>, E: Error>(count: Count) -> Result<T, E> {

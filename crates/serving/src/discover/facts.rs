@@ -61,13 +61,14 @@ pub(super) fn choose<'m>(models: &'m [Model], asked: Option<&str>) -> Option<(&'
 impl Model {
     /// What the list says about the server by this entry.
     pub(super) fn add_to(&self, facts: &mut TargetFacts) {
-        const OWNERS: [(&str, &str); 6] = [
+        const OWNERS: [(&str, &str); 7] = [
             ("llamacpp", "llama.cpp"),
             ("vllm", "vllm"),
             ("sglang", "sglang"),
             ("tensorrt_llm", "tensorrt-llm"),
             ("lmdeploy", "lmdeploy"),
             ("library", "ollama"),
+            ("loadline", "llama.cpp"),
         ];
         let owner = self.owned_by.as_deref().unwrap_or_default();
         let engine = OWNERS.iter().find(|(name, _)| *name == owner);
