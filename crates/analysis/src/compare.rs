@@ -17,6 +17,7 @@ mod matching;
 mod order;
 mod values;
 
+use crate::engine::with_engines;
 use effect::{holm, noise_floor};
 use matching::{Differences, Matched, Pair, differences, matched};
 use values::{Scale, Sides, Trials};
@@ -105,6 +106,9 @@ pub fn compare(
     candidate: CompareSubject<'_>,
     options: &CompareOptions<'_>,
 ) -> Result<Comparison, CompareError> {
+    let (a, b) = (with_engines(baseline.document), with_engines(candidate.document));
+    let baseline = CompareSubject { document: &a, ..baseline };
+    let candidate = CompareSubject { document: &b, ..candidate };
     let found = matched(baseline.document, candidate.document);
     let Differences { mut grave, told } = differences(baseline, candidate, &found);
     // A run of another model may have no load in common either; that is the lesser news.
@@ -122,11 +126,10 @@ pub fn compare(
     if !has_trials(&|pair| pair.candidate.per_trial.len()) {
         return Err(CompareError::NoTrials("candidate"));
     }
-    let wanted = wanted(options.gate);
     let mut metrics = Vec::new();
     let mut missing = Missing::default();
     for pair in &pairs {
-        metrics.extend(of_point(pair, &wanted, options, &mut missing));
+        metrics.extend(of_point(pair, &wanted(pair, options.gate), options, &mut missing));
     }
     judge(&mut metrics, options.relevant);
     let interleaved = options.order != TrialOrder::Apart;
@@ -155,9 +158,10 @@ fn label(document: &Document) -> String {
 }
 
 /// The metrics of every comparison, and those of the gate.
-fn wanted(gate: &[GateTerm]) -> Vec<TrialMetric> {
-    let mut wanted = TrialMetric::DEFAULT.to_vec();
-    for term in gate {
+fn wanted(pair: &Pair<'_>, gate: &[GateTerm]) -> Vec<TrialMetric> {
+    let usual = if pair.is_engine() { &TrialMetric::OF_ENGINE[..] } else { &TrialMetric::DEFAULT };
+    let mut wanted = usual.to_vec();
+    for term in gate.iter().filter(|term| term.metric.is_of_engine() == pair.is_engine()) {
         if !wanted.contains(&term.metric) {
             wanted.push(term.metric);
         }

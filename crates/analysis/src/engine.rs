@@ -9,9 +9,14 @@ use loadline_schema::engine::{
     EngineCell, EngineFacts, EngineStage, EngineTrial, MemoryBandwidth, ModelFacts,
 };
 use loadline_schema::event::Warning;
+use loadline_schema::gate::TrialMetric;
 
 use crate::cost::{Throughput, point_cost};
 use crate::student::mean_interval;
+
+mod serving_view;
+
+pub(crate) use serving_view::with_engines;
 
 const NS_PER_S: f64 = 1e9;
 /// Standard deviation of a rate over trials, as a share of its mean, beyond which a cell is noisy.
@@ -45,12 +50,6 @@ pub struct EngineInput<'a> {
 /// A stage and its cells in the order of the grid; cells without a trial and without a failure
 /// (not reached) are left out.
 pub fn engine_results(input: &EngineInput<'_>) -> (EngineSummary, Vec<EngineResult>) {
-    let summary = EngineSummary {
-        stage: input.stage.name.clone(),
-        facts: input.facts.cloned(),
-        memory_bandwidth: input.bandwidth.cloned(),
-        imported: input.stage.imported.is_some(),
-    };
     let cells = (0..).zip(&input.stage.cells);
     let results = cells.filter_map(|(index, cell)| {
         let trials = input.trials.get(&index).map_or(&[][..], Vec::as_slice);
@@ -58,7 +57,15 @@ pub fn engine_results(input: &EngineInput<'_>) -> (EngineSummary, Vec<EngineResu
         let is_known = !trials.is_empty() || failed.is_some();
         is_known.then(|| result(input, usize::from(index), cell, trials, failed))
     });
-    (summary, results.collect())
+    let results = results.collect::<Vec<_>>();
+    let summary = EngineSummary {
+        stage: input.stage.name.clone(),
+        facts: input.facts.cloned(),
+        memory_bandwidth: input.bandwidth.cloned(),
+        cost: input.cost.and_then(|plan| serving_view::cost_of(plan, input.stage, &results)),
+        imported: input.stage.imported.is_some(),
+    };
+    (summary, results)
 }
 
 fn result(
@@ -89,17 +96,14 @@ fn result(
         trials_planned: input.stage.trials,
         decode_tokens_per_s_per_user: decode_rate.map(|rate| rate.value / f64::from(cell.batch)),
         cost: input.cost.and_then(|plan| {
-            let throughput = Throughput {
-                requests_per_s: 0.0,
-                output_tokens_per_s: decode_rate.map(|rate| rate.value),
-                total_tokens_per_s: total_rate(cell, prompt_rate, decode_rate),
-            };
+            let throughput = throughput(cell, prompt_rate, decode_rate);
             point_cost(plan, index, &throughput).filter(|_| decode_rate.is_some())
         }),
         prompt_tokens_per_s: prompt_rate,
         decode_tokens_per_s: decode_rate,
         memory_bytes: trials.iter().filter_map(|trial| trial.memory_bytes).max(),
         decode_bytes_per_s: bytes,
+        per_trial: trials.iter().map(figures).collect(),
         mbu,
         noisy,
         failed: failed.cloned(),
@@ -117,11 +121,33 @@ fn rates(trials: &[EngineTrial], part: impl Fn(&EngineTrial) -> (u64, Option<u64
     trials.iter().filter_map(rate).collect()
 }
 
+/// Figures of one trial by metric.
+fn figures(trial: &EngineTrial) -> BTreeMap<String, f64> {
+    let one = std::slice::from_ref(trial);
+    let prompt = rates(one, |t| (t.prompt_tokens, t.prompt_ns));
+    let decode = rates(one, |t| (t.decode_tokens, t.decode_ns));
+    let of = |metric: TrialMetric, rates: Vec<f64>| {
+        rates.into_iter().next().map(|rate| (metric.to_string(), rate))
+    };
+    let both =
+        [of(TrialMetric::PromptTokensPerS, prompt), of(TrialMetric::DecodeTokensPerS, decode)];
+    both.into_iter().flatten().collect()
+}
+
 /// Mean of the trials' rates, as llama-bench has it, with its t-interval.
 fn estimate(rates: &[f64]) -> Option<Estimate> {
     let (value, half) = mean_interval(rates)?;
     let n = rates.len() as u64;
     Some(Estimate { value, low: half.map(|h| value - h), high: half.map(|h| value + h), n })
+}
+
+/// What a cell yields: it answers no requests.
+fn throughput(cell: &EngineCell, prompt: Option<Estimate>, decode: Option<Estimate>) -> Throughput {
+    Throughput {
+        requests_per_s: 0.0,
+        output_tokens_per_s: decode.map(|rate| rate.value),
+        total_tokens_per_s: total_rate(cell, prompt, decode),
+    }
 }
 
 /// Prompt and generated tokens of whole answers per second: (p + n) / (p / pp + n / tg).

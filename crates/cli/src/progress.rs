@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use loadline_report::quantity;
-use loadline_schema::engine::{EngineCell, EngineStage, EngineTrial};
+use loadline_schema::engine::{EngineStage, EngineTrial};
 use loadline_schema::event::{Event, EventKind, Progress, TrialEnd};
 use loadline_schema::outcome::Phase;
 use loadline_schema::plan::{Load, Plan, Stage};
@@ -33,17 +33,7 @@ pub(crate) struct View<'a> {
 /// "batch 4, context 512, trial 1 of 3": what a cell differs in from others comes first.
 fn cell_name(stage: &EngineStage, id: TrialId) -> String {
     let Some(cell) = stage.cells.get(usize::from(id.point)) else { return String::new() };
-    let varies = |of: fn(&EngineCell) -> u32| stage.cells.iter().any(|other| of(other) != of(cell));
-    let axes: [(&str, fn(&EngineCell) -> u32); 5] = [
-        ("batch", |cell| cell.batch),
-        ("context", |cell| cell.context),
-        ("threads", |cell| cell.threads),
-        ("GPU layers", |cell| cell.gpu_layers),
-        ("n_ubatch", |cell| cell.n_ubatch),
-    ];
-    let shown = axes.iter().enumerate().filter(|(at, (_, of))| *at < 2 || varies(*of));
-    let mut words: Vec<String> =
-        shown.map(|(_, (name, of))| format!("{name} {}", of(cell))).collect();
+    let mut words = vec![cell.place(stage.cells.iter())];
     words.push(format!("trial {} of {}", id.trial + 1, stage.trials));
     words.join(", ")
 }

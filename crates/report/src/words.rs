@@ -92,6 +92,9 @@ fn fitting(word: &str, width: usize) -> usize {
 
 /// The load as a table's key, without its unit: "16", "2.5".
 pub(crate) fn load_short(load: &PointLoad) -> String {
+    if let Some(setting) = &load.setting {
+        return plain(setting);
+    }
     match (load.concurrency, load.rate_per_s, load.burst) {
         (Some(n), _, _) | (None, None, Some(n)) => quantity::count(n),
         (None, Some(rate), _) => as_given(rate),
@@ -109,6 +112,7 @@ fn as_given(rate: f64) -> String {
 pub(crate) fn load_long(load: &PointLoad) -> String {
     let number = load_short(load);
     match (load.concurrency, load.rate_per_s, load.burst) {
+        _ if load.setting.is_some() => number,
         (Some(_), _, _) => format!("concurrency {number}"),
         (None, Some(_), _) => format!("{number} requests/s"),
         (None, None, Some(_)) => format!("a burst of {number}"),

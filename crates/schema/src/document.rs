@@ -153,6 +153,9 @@ pub struct PointLoad {
     /// Requests started at once, for a burst.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
+    /// A cell of an engine's grid in words: `batch 16, context 512, …`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
     /// `closed`, `constant`, `poisson`, `gamma` or `burst`; `open` where a table does not tell the law.
     pub arrival: String,
 }

@@ -36,6 +36,39 @@ pub struct EngineCell {
     pub type_v: String,
 }
 
+impl EngineCell {
+    /// The settings beside batch and context, by name.
+    pub const SETTINGS: [(&'static str, fn(&Self) -> u32); 6] = [
+        ("threads", |cell| cell.threads),
+        ("GPU layers", |cell| cell.gpu_layers),
+        ("n_batch", |cell| cell.n_batch),
+        ("n_ubatch", |cell| cell.n_ubatch),
+        ("prompt", |cell| cell.prompt_tokens),
+        ("output", |cell| cell.output_tokens),
+    ];
+
+    /// "batch 16, context 512": the cell among others, by batch, by context where there is any, and by
+    /// what differs among them.
+    pub fn place<'a>(&self, all: impl Iterator<Item = &'a Self> + Clone) -> String {
+        let varies = |of: &dyn Fn(&Self) -> u32| all.clone().any(|other| of(other) != of(self));
+        let mut words = vec![format!("batch {}", self.batch)];
+        if self.context > 0 || varies(&|cell| cell.context) {
+            words.push(format!("context {}", self.context));
+        }
+        for (name, of) in Self::SETTINGS {
+            if varies(&of) {
+                words.push(format!("{name} {}", Self::setting_words(of(self))));
+            }
+        }
+        words.join(", ")
+    }
+
+    /// A value of a setting; the largest number stands for what an engine chose itself.
+    pub fn setting_words(value: u32) -> String {
+        if value == u32::MAX { "auto".to_owned() } else { value.to_string() }
+    }
+}
+
 spelled! {
     /// Flash attention.
     FlashAttention {

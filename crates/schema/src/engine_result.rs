@@ -1,12 +1,14 @@
 //! An engine's grid in the analysis document.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::document::Estimate;
 use crate::engine::{EngineCell, EngineFacts, MemoryBandwidth};
 use crate::event::Warning;
-use crate::verdict::PointCost;
+use crate::verdict::{CostReport, PointCost};
 
 /// An engine stage.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +21,9 @@ pub struct EngineSummary {
     /// Memory bandwidth of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bandwidth: Option<MemoryBandwidth>,
+    /// What its cost rests on, at the cell with the most generated tokens/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostReport>,
     /// Whether figures come from a file of another tool.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub imported: bool,
@@ -68,6 +73,10 @@ pub struct EngineResult {
     /// Why it could not be measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
+    /// Figures of single trials by metric (`prompt_tokens_per_s`, `decode_tokens_per_s`): what a
+    /// comparison rests on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub per_trial: Vec<BTreeMap<String, f64>>,
     /// What its generation costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<PointCost>,

@@ -20,6 +20,10 @@ pub enum TrialMetric {
     OutputTokensPerSPerUser,
     /// Share of attempts that are not ok, 0–1.
     ErrorRate,
+    /// Prompt processing of an engine's cell, tokens/s.
+    PromptTokensPerS,
+    /// Generation of an engine's cell, tokens/s.
+    DecodeTokensPerS,
 }
 
 impl TrialMetric {
@@ -42,9 +46,17 @@ impl TrialMetric {
         Self::ErrorRate,
     ];
 
+    /// What is compared at the cells of an engine.
+    pub const OF_ENGINE: [Self; 2] = [Self::PromptTokensPerS, Self::DecodeTokensPerS];
+
+    /// Whether it is a figure of an engine's cell and not of a load.
+    pub fn is_of_engine(self) -> bool {
+        Self::OF_ENGINE.contains(&self)
+    }
+
     /// Whether larger values are better.
     pub const fn higher_is_better(self) -> bool {
-        matches!(self, Self::RequestsPerS | Self::OutputTokensPerS | Self::OutputTokensPerSPerUser)
+        !matches!(self, Self::Latency(..) | Self::ErrorRate)
     }
 
     /// Whether its change is a difference and not a ratio: a share of failures may be 0.
@@ -61,6 +73,8 @@ impl fmt::Display for TrialMetric {
             Self::OutputTokensPerS => f.write_str("output_tokens_per_s"),
             Self::OutputTokensPerSPerUser => f.write_str("output_tokens_per_s_per_user"),
             Self::ErrorRate => f.write_str("error_rate"),
+            Self::PromptTokensPerS => f.write_str("prompt_tokens_per_s"),
+            Self::DecodeTokensPerS => f.write_str("decode_tokens_per_s"),
         }
     }
 }
@@ -74,6 +88,8 @@ impl FromStr for TrialMetric {
             Self::OutputTokensPerS,
             Self::OutputTokensPerSPerUser,
             Self::ErrorRate,
+            Self::PromptTokensPerS,
+            Self::DecodeTokensPerS,
         ];
         if let Some(found) = plain.into_iter().find(|metric| metric.to_string() == text) {
             return Ok(found);
@@ -88,7 +104,8 @@ impl FromStr for TrialMetric {
                 text,
                 "a figure of a trial",
                 "write one of ttft, ttfo, itl, tpot, e2e, max_gap with _p50, _p90, _p99 or _mean, or \
-                 requests_per_s, output_tokens_per_s, output_tokens_per_s_per_user, error_rate",
+                 requests_per_s, output_tokens_per_s, output_tokens_per_s_per_user, error_rate; of an \
+                 engine prompt_tokens_per_s, decode_tokens_per_s",
             )
         })
     }

@@ -201,6 +201,7 @@ mod tests {
             "trials_planned",
             "failed",
             "cost",
+            "per_trial",
             "warnings",
         ];
         let is_named = |field: &String| named.contains(&field.as_str()) || settings.contains(field);

@@ -20,6 +20,11 @@ pub(crate) struct Pair<'a> {
 }
 
 impl Pair<'_> {
+    /// Whether it is a cell of an engine's grid.
+    pub(crate) fn is_engine(&self) -> bool {
+        self.baseline.load.setting.is_some()
+    }
+
     /// "concurrency 16", with the stage where there are several.
     pub(crate) fn name(&self) -> String {
         place(self.stage, self.one_of_many, &self.baseline.load)
@@ -89,11 +94,13 @@ impl<'a> Matched<'a> {
 
 /// The same amount of load; the law of arrivals is a setting, and compared as such.
 fn same_load(a: &PointLoad, b: &PointLoad) -> bool {
-    (a.concurrency, a.rate_per_s, a.burst) == (b.concurrency, b.rate_per_s, b.burst)
+    (a.concurrency, a.rate_per_s, a.burst, &a.setting)
+        == (b.concurrency, b.rate_per_s, b.burst, &b.setting)
 }
 
 fn place(stage: &str, one_of_many: bool, load: &PointLoad) -> String {
     let load = match (load.concurrency, load.rate_per_s, load.burst) {
+        _ if load.setting.is_some() => load.setting.clone().unwrap_or_default(),
         (Some(n), _, _) => format!("concurrency {n}"),
         (None, Some(rate), _) => format!("{rate} requests/s"),
         (None, None, Some(n)) => format!("a burst of {n}"),

@@ -1,10 +1,14 @@
 //! What it costs: the answer, a row for each load, what it rests on, what moves it, and what an
 //! API takes for the same. The same for the points of a run and the rows of a table.
 
-use loadline_schema::document::{Document, Estimate, Point, PointLoad, Serving};
+use std::borrow::Cow;
+
+use loadline_schema::document::{
+    Document, EngineResult, EngineSummary, Estimate, Point, PointLoad, Serving,
+};
 use loadline_schema::verdict::{Bill, BreakEven, CostReport, Figure, PointCost};
 
-use super::{Page, head, table_report};
+use super::{Page, engine, head, table_report};
 use crate::quantity::{self, ABSENT};
 use crate::style::{Style, Tone};
 use crate::table::{Column, Table};
@@ -12,19 +16,32 @@ use crate::words::{self, plain};
 
 /// Costs side by side, of a stage or of a table.
 struct Costs<'a> {
-    rows: Vec<(&'a PointLoad, Option<&'a PointCost>)>,
+    rows: Vec<(Cow<'a, PointLoad>, Option<&'a PointCost>)>,
     report: Option<&'a CostReport>,
 }
 
 impl<'a> Costs<'a> {
     fn of_stage(stage: &'a Serving) -> Self {
-        let rows = stage.points.iter().map(|point| (&point.load, point.cost.as_ref()));
+        let rows =
+            stage.points.iter().map(|point| (Cow::Borrowed(&point.load), point.cost.as_ref()));
         Self { rows: rows.collect(), report: stage.cost.as_ref() }
     }
 
     fn of_table(document: &'a Document) -> Self {
-        let rows = document.rows.iter().map(|row| (&row.load, row.cost.as_ref()));
+        let rows = document.rows.iter().map(|row| (Cow::Borrowed(&row.load), row.cost.as_ref()));
         Self { rows: rows.collect(), report: document.cost.as_ref() }
+    }
+
+    fn of_engine(document: &'a Document, stage: &'a EngineSummary) -> Self {
+        let cells: Vec<&EngineResult> =
+            document.engine.iter().filter(|cell| cell.stage == stage.stage).collect();
+        let rows = cells.iter().map(|cell| {
+            let setting = Some(engine::place(&cells, cell));
+            let arrival = "engine".to_owned();
+            let load = PointLoad { setting, arrival, ..PointLoad::default() };
+            (Cow::Owned(load), cell.cost.as_ref())
+        });
+        Self { rows: rows.collect(), report: stage.cost.as_ref() }
     }
 
     fn all(&self) -> impl Iterator<Item = &'a PointCost> {
@@ -34,7 +51,7 @@ impl<'a> Costs<'a> {
     /// The cost where the report was computed.
     fn at(&self) -> Option<&'a PointCost> {
         let at = &self.report?.at;
-        self.rows.iter().find(|(load, _)| *load == at).and_then(|(_, cost)| *cost)
+        self.rows.iter().find(|(load, _)| **load == *at).and_then(|(_, cost)| *cost)
     }
 
     /// "0.842 EUR per million output tokens at concurrency 16 …": the answer in one sentence.
@@ -79,6 +96,10 @@ pub(super) fn answer_of_table(document: &Document) -> Option<String> {
 pub fn cost_terminal(document: &Document, style: &Style) -> String {
     let mut page = Page { style: *style, text: String::new() };
     head::run(&mut page, document);
+    for stage in &document.engine_stages {
+        engine::head(&mut page, document, stage);
+        whole(&mut page, &Costs::of_engine(document, stage), document);
+    }
     for stage in &document.serving {
         head::stage(&mut page, stage, document.serving.len() > 1);
         whole(&mut page, &Costs::of_stage(stage), document);
@@ -176,7 +197,7 @@ fn prices(page: &mut Page, costs: &Costs<'_>, currency: &str) {
         let cell = |cost: Option<&PointCost>| cost.and_then(pick);
         costs.rows.iter().map(|(_, cost)| told(cell(*cost))).collect()
     };
-    let loads: Vec<&PointLoad> = costs.rows.iter().map(|(load, _)| *load).collect();
+    let loads: Vec<&PointLoad> = costs.rows.iter().map(|(load, _)| load.as_ref()).collect();
     let mut columns = vec![load_column(&loads)];
     let has_duty = costs.all().find_map(|cost| cost.at_duty_cycle.as_ref());
     for (group, label, pick) in full {
@@ -213,6 +234,7 @@ fn told(value: Option<f64>) -> String {
 
 fn load_column(loads: &[&PointLoad]) -> Column {
     let (group, label) = match loads.first() {
+        Some(PointLoad { setting: Some(_), .. }) => ("", "cell"),
         Some(PointLoad { concurrency: Some(_), .. }) => ("", "concurrency"),
         Some(PointLoad { rate_per_s: Some(_), .. }) => ("offered", "requests/s"),
         Some(PointLoad { burst: Some(_), .. }) => ("", "burst"),

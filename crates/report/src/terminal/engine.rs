@@ -24,25 +24,16 @@ const BEYOND_MEMORY: f64 = 1.05;
 /// Longest part of the engine's own description that is shown.
 const BUILD_SHOWN: usize = 300;
 
-/// An axis of the grid: its name and its value in a cell.
-type Axis = (&'static str, fn(&EngineCell) -> u32);
+/// A setting of the grid: its name and its value in a cell.
+type Setting = (&'static str, fn(&EngineCell) -> u32);
 /// A rate of a cell.
 type Rate = fn(&EngineResult) -> Option<Estimate>;
-
-const AXES: [Axis; 6] = [
-    ("threads", |cell| cell.threads),
-    ("GPU layers", |cell| cell.gpu_layers),
-    ("n_batch", |cell| cell.n_batch),
-    ("n_ubatch", |cell| cell.n_ubatch),
-    ("prompt", |cell| cell.prompt_tokens),
-    ("output", |cell| cell.output_tokens),
-];
 
 /// What holds for the whole run stands with the first stage, after its answer.
 pub(super) fn section(page: &mut Page, document: &Document, stage: &EngineSummary, is_first: bool) {
     let cells: Vec<&EngineResult> =
         document.engine.iter().filter(|cell| cell.stage == stage.stage).collect();
-    head(page, document, stage, &cells);
+    head(page, document, stage);
     if cells.iter().all(|cell| cell.trials == 0) {
         page.paragraph("Nothing was measured: no trial ended.", 0, Tone::Bad);
     } else {
@@ -96,7 +87,10 @@ fn bytes_words(bytes: f64) -> String {
     format!("{} {unit}", quantity::number(scaled))
 }
 
-fn head(page: &mut Page, document: &Document, stage: &EngineSummary, cells: &[&EngineResult]) {
+/// The model, the engine, and the settings that all cells share.
+pub(super) fn head(page: &mut Page, document: &Document, stage: &EngineSummary) {
+    let cells: Vec<&EngineResult> =
+        document.engine.iter().filter(|cell| cell.stage == stage.stage).collect();
     page.blank();
     let title = match &stage.facts {
         Some(facts) => {
@@ -110,12 +104,12 @@ fn head(page: &mut Page, document: &Document, stage: &EngineSummary, cells: &[&E
     let title = if many { format!("{}: {title}", plain(&stage.stage)) } else { title };
     page.hanging("", "", &title, Tone::Strong);
     let Some(first) = cells.first() else { return };
-    let same = |(name, of): &Axis| {
+    let same = |(name, of): &Setting| {
         let value = of(&first.cell);
         let is_same = cells.iter().all(|cell| of(&cell.cell) == value);
-        is_same.then(|| format!("{name} {}", axis_value(value)))
+        is_same.then(|| format!("{name} {}", EngineCell::setting_words(value)))
     };
-    let mut facts: Vec<String> = AXES.iter().filter_map(same).collect();
+    let mut facts: Vec<String> = EngineCell::SETTINGS.iter().filter_map(same).collect();
     if (first.cell.type_k.as_str(), first.cell.type_v.as_str()) != ("f16", "f16") {
         facts.push(format!("KV cache {}/{}", first.cell.type_k, first.cell.type_v));
     }
@@ -191,23 +185,9 @@ fn bandwidth(stage: &EngineSummary, cells: &[&EngineResult]) -> Option<String> {
     })
 }
 
-/// The largest number stands for what an engine chose itself.
-fn axis_value(value: u32) -> String {
-    if value == u32::MAX { "auto".to_owned() } else { value.to_string() }
-}
-
 /// "batch 16, context 512": a cell by what differs among cells.
-fn place(cells: &[&EngineResult], cell: &EngineResult) -> String {
-    let mut words = vec![format!("batch {}", cell.cell.batch)];
-    if varies(cells, |cell| cell.context) || cell.cell.context > 0 {
-        words.push(format!("context {}", cell.cell.context));
-    }
-    for (name, of) in AXES {
-        if varies(cells, of) {
-            words.push(format!("{name} {}", axis_value(of(&cell.cell))));
-        }
-    }
-    words.join(", ")
+pub(super) fn place(cells: &[&EngineResult], cell: &EngineResult) -> String {
+    cell.cell.place(cells.iter().map(|other| &other.cell))
 }
 
 fn varies(cells: &[&EngineResult], of: impl Fn(&EngineCell) -> u32) -> bool {
@@ -260,16 +240,18 @@ fn heat(page: &mut Page, title: &str, note: &str, cells: &[&EngineResult], rate:
     let contexts: BTreeSet<u32> = rated.iter().map(|(cell, _)| cell.cell.context).collect();
     let low = rated.iter().map(|(_, rate)| *rate).fold(f64::INFINITY, f64::min);
     let high = rated.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
-    let others = |cell: &EngineCell| AXES.map(|(_, of)| of(cell));
+    let others = |cell: &EngineCell| EngineCell::SETTINGS.map(|(_, of)| of(cell));
     let settings: BTreeSet<[u32; 6]> = rated.iter().map(|(cell, _)| others(&cell.cell)).collect();
     if batches.len() < 2 || settings.len() > MOST_HEAT_TABLES {
         return;
     }
     for setting in &settings {
         let mine = rated.iter().filter(|(cell, _)| others(&cell.cell) == *setting);
-        let shared = AXES.iter().zip(setting).filter(|((_, of), _)| varies(cells, *of));
-        let mut notes: Vec<String> =
-            shared.map(|((name, _), value)| format!("{name} {}", axis_value(*value))).collect();
+        let shared =
+            EngineCell::SETTINGS.iter().zip(setting).filter(|((_, of), _)| varies(cells, *of));
+        let mut notes: Vec<String> = shared
+            .map(|((name, _), value)| format!("{name} {}", EngineCell::setting_words(*value)))
+            .collect();
         notes.insert(0, note.to_owned());
         page.heading(title, &notes.join(", "));
         let keys = contexts.iter().map(ToString::to_string).collect();
@@ -321,9 +303,9 @@ pub(crate) fn columns(cells: &[&EngineResult]) -> Vec<Column> {
         column("setting", "batch", &|cell| cell.cell.batch.to_string()).toned(Tone::Strong),
         column("setting", "context", &|cell| cell.cell.context.to_string()).toned(Tone::Strong),
     ];
-    for (name, of) in AXES {
+    for (name, of) in EngineCell::SETTINGS {
         if varies(cells, of) {
-            let text = |cell: &EngineResult| axis_value(of(&cell.cell));
+            let text = |cell: &EngineResult| EngineCell::setting_words(of(&cell.cell));
             columns.push(column("setting", name, &text).toned(Tone::Strong));
         }
     }

@@ -53,6 +53,7 @@ fn point(concurrency: u64, ok: u64, scale: f64) -> Point {
             concurrency: Some(concurrency),
             rate_per_s: None,
             burst: None,
+            setting: None,
             arrival: "closed".into(),
         },
         trials: 3,
@@ -299,6 +300,7 @@ pub(crate) fn open_loop() -> Document {
             concurrency: None,
             rate_per_s: Some(offered),
             burst: None,
+            setting: None,
             arrival: "poisson".into(),
         };
         point.achieved_rate_per_s = Some(rate(offered * 0.998));
