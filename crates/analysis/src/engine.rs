@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use loadline_schema::cost::CostPlan;
 use loadline_schema::document::{EngineResult, EngineSummary, Estimate};
 use loadline_schema::engine::{
-    EngineCell, EngineFacts, EngineStage, EngineTrial, MemoryBandwidth, ModelFacts,
+    EngineCell, EngineDevice, EngineFacts, EngineStage, EngineTrial, MemoryBandwidth, ModelFacts,
 };
 use loadline_schema::event::Warning;
 use loadline_schema::gate::TrialMetric;
@@ -79,8 +79,11 @@ fn result(
     let decode: Vec<f64> = rates(trials, |t| (t.decode_tokens, t.decode_ns));
     let (prompt_rate, decode_rate) = (estimate(&prompt), estimate(&decode));
     let model = input.facts.map(|facts| &facts.model);
-    let bytes =
-        model.zip(decode_rate).and_then(|(model, rate)| bytes_per_s(model, cell, rate.value));
+    let on_cpu = input.facts.is_some_and(|facts| is_on_cpu(facts, cell));
+    let bytes = model
+        .filter(|_| on_cpu)
+        .zip(decode_rate)
+        .and_then(|(model, rate)| bytes_per_s(model, cell, rate.value));
     let read = input.bandwidth.map(|b| b.read_bytes_per_s.max(b.triad_bytes_per_s));
     let mbu = bytes.zip(read.filter(|read| *read > 0.0)).map(|(bytes, read)| bytes / read);
     let mut warnings = disturbances(trials, &prompt, &decode);
@@ -160,13 +163,17 @@ fn total_rate(
     Some((p + n) / (p / prompt?.value + n / decode?.value))
 }
 
+/// Whether no layer can be on a GPU: none was asked for, or there is none.
+fn is_on_cpu(facts: &EngineFacts, cell: &EngineCell) -> bool {
+    let is_cpu = |device: &EngineDevice| device.name.starts_with("CPU");
+    let has_none = !facts.devices.is_empty() && facts.devices.iter().all(is_cpu);
+    cell.gpu_layers == 0 || has_none
+}
+
 /// Bytes that generation reads per second. A step reads the weights once, and the keys and values of
 /// all tokens that each sequence holds by then: context + half of what is generated, on average.
 /// Nothing is said of weights on a GPU: their memory is another.
 fn bytes_per_s(model: &ModelFacts, cell: &EngineCell, decode_per_s: f64) -> Option<f64> {
-    if cell.gpu_layers > 0 {
-        return None;
-    }
     let per_element = f64::midpoint(element_bytes(&cell.type_k)?, element_bytes(&cell.type_v)?);
     let held = f64::from(cell.context) + f64::from(cell.output_tokens) / 2.0;
     let kv = model.kv_elements_per_token? as f64 * per_element * held * f64::from(cell.batch);

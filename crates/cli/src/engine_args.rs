@@ -43,7 +43,7 @@ pub(crate) struct EngineArgs {
     /// Threads of the CPU [default: one for each processor]
     #[arg(short = 't', long, value_name = "LIST", help_heading = "Grid")]
     pub(crate) threads: Option<List>,
-    /// Layers on the GPU (-ngl) [default: 0]
+    /// Layers on the GPU (-ngl) [default: as many as fit]
     #[arg(long, value_name = "LIST", alias = "n-gpu-layers", help_heading = "Grid")]
     pub(crate) gpu_layers: Option<List>,
     /// Most tokens computed at once, n_ubatch (-ub) [default: 512]

@@ -66,7 +66,7 @@ fn engine_preview(text: &mut String, stage: &EngineStage) {
     line("engine", stage.with.as_deref().unwrap_or("embedded"));
     let axis = |of: fn(&EngineCell) -> u32| {
         let values: BTreeSet<u32> = stage.cells.iter().map(of).collect();
-        values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        values.iter().map(|v| EngineCell::setting_words(*v)).collect::<Vec<_>>().join(", ")
     };
     line("batch", &axis(|cell| cell.batch));
     line("context", &axis(|cell| cell.context));

@@ -45,7 +45,7 @@ pub(crate) struct ServingArgs {
     /// Its threads [default: one for each processor, at most 8]
     #[arg(long, value_name = "N", requires = "embedded", help_heading = "Embedded server")]
     pub(crate) threads: Option<u32>,
-    /// Its layers on the GPU [default: 0]
+    /// Its layers on the GPU [default: as many as fit]
     #[arg(long, value_name = "N", requires = "embedded", help_heading = "Embedded server")]
     pub(crate) gpu_layers: Option<u32>,
 

@@ -96,18 +96,10 @@ fn context_tokens(batch: u32, prompt: u32, output: u32) -> Result<u32, EngineErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::Grid;
     use crate::llama_bench::tests::line;
 
     fn cell(context: u32) -> EngineCell {
-        let grid = Grid {
-            batch: vec![4],
-            context: vec![context],
-            threads: vec![2],
-            gpu_layers: vec![0],
-            ..Grid::default()
-        };
-        grid.cells().remove(0)
+        EngineCell { batch: 4, context, threads: 2, gpu_layers: 0, ..EngineCell::default() }
     }
 
     #[test]

@@ -97,8 +97,7 @@ impl Found {
     /// # Errors
     /// As [`Found::measure`].
     pub fn facts(&self, model: &Path, cancel: &AtomicBool) -> Result<EngineFacts, EngineError> {
-        let grid = crate::Grid { prompt_tokens: 0, output_tokens: 1, ..crate::Grid::default() };
-        let cell = grid.cells().remove(0);
+        let cell = EngineCell { prompt_tokens: 0, output_tokens: 1, ..EngineCell::default() };
         Ok(self.measure(model, &cell, 1, cancel)?.facts)
     }
 

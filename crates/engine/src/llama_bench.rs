@@ -6,7 +6,6 @@ use std::path::Path;
 use loadline_schema::engine::{EngineCell, FlashAttention};
 
 use crate::error::EngineError;
-use crate::grid::AUTO_GPU_LAYERS;
 
 /// The arguments that measure a cell of one sequence: prompt processing and generation as tests of
 /// their own, each `trials` times at the cell's context, after a warm-up, as rows of JSON.
@@ -53,7 +52,7 @@ pub fn arguments(
 /// The settings that both tools take by the same names.
 pub(crate) fn shared(cell: &EngineCell, push: &mut impl FnMut(&str, &str)) {
     push("-t", &cell.threads.to_string());
-    if cell.gpu_layers != AUTO_GPU_LAYERS {
+    if cell.gpu_layers != EngineCell::AUTO {
         push("-ngl", &cell.gpu_layers.to_string());
     }
     push("-b", &cell.n_batch.to_string());
@@ -81,14 +80,13 @@ pub(crate) fn check(cell: &EngineCell, trials: u32) -> Result<(), EngineError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::grid::Grid;
 
     pub(crate) fn line(arguments: &[OsString]) -> String {
         arguments.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
     fn cell() -> EngineCell {
-        Grid { threads: vec![2], context: vec![256], ..Grid::default() }.cells().remove(0)
+        EngineCell { threads: 2, context: 256, ..EngineCell::default() }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct EngineCell {
     pub output_tokens: u32,
     /// Threads of the CPU (`-t`).
     pub threads: u32,
-    /// Layers on the GPU (`-ngl`).
+    /// Layers on the GPU (`-ngl`); [`EngineCell::AUTO`]: as many as the engine likes.
     pub gpu_layers: u32,
     /// Most tokens of one call (n_batch, `-b`).
     pub n_batch: u32,
@@ -36,7 +36,29 @@ pub struct EngineCell {
     pub type_v: String,
 }
 
+impl Default for EngineCell {
+    /// The defaults of llama-bench, on one thread.
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            context: 0,
+            prompt_tokens: 512,
+            output_tokens: 128,
+            threads: 1,
+            gpu_layers: Self::AUTO,
+            n_batch: 2048,
+            n_ubatch: 512,
+            flash_attention: FlashAttention::Auto,
+            type_k: "f16".to_owned(),
+            type_v: "f16".to_owned(),
+        }
+    }
+}
+
 impl EngineCell {
+    /// Stands for what the engine decides itself (`-ngl -1`).
+    pub const AUTO: u32 = u32::MAX;
+
     /// The settings beside batch and context, by name.
     pub const SETTINGS: [(&'static str, fn(&Self) -> u32); 6] = [
         ("threads", |cell| cell.threads),
@@ -63,9 +85,9 @@ impl EngineCell {
         words.join(", ")
     }
 
-    /// A value of a setting; the largest number stands for what an engine chose itself.
+    /// A value of a setting in words.
     pub fn setting_words(value: u32) -> String {
-        if value == u32::MAX { "auto".to_owned() } else { value.to_string() }
+        if value == Self::AUTO { "auto".to_owned() } else { value.to_string() }
     }
 }
 

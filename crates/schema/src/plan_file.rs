@@ -93,7 +93,7 @@ pub struct ServingFile {
     /// Of `embedded`: threads of the CPU; default one for each core, at most 8.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
     pub threads: Option<u32>,
-    /// Of `embedded`: layers on the GPU; default 0.
+    /// Of `embedded`: layers on the GPU; default: as many as fit.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
     pub gpu_layers: Option<u32>,
     /// Model to ask for; absent or `auto`: the first that the endpoint offers.
@@ -199,7 +199,7 @@ pub struct EngineFile {
     /// Threads of the CPU; default one for each core.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "value::wholes")]
     pub threads: Option<Vec<u64>>,
-    /// Layers on the GPU; default 0.
+    /// Layers on the GPU; default: as many as fit.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "value::wholes")]
     pub gpu_layers: Option<Vec<u64>>,
     /// Most tokens computed at once (n_ubatch); default 512.

@@ -37,7 +37,8 @@ impl Model {
         let mark = log::mark();
         // SAFETY: returns a plain structure.
         let mut parameters = unsafe { sys::llama_model_default_params() };
-        parameters.n_gpu_layers = gpu_layers.min(i32::MAX as u32) as i32;
+        // What is no number of layers stands for all of them.
+        parameters.n_gpu_layers = i32::try_from(gpu_layers).unwrap_or(-1);
         parameters.load_mode =
             if mmap { sys::LLAMA_LOAD_MODE_MMAP } else { sys::LLAMA_LOAD_MODE_NONE };
         // SAFETY: the name ends in NUL and lives during the call; the parameters are the

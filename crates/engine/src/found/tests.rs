@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
-use crate::grid::Grid;
 
 /// A program that writes what a script says.
 fn fake(folder: &Path, name: &str, script: &str) {
@@ -17,9 +16,8 @@ fn fake(folder: &Path, name: &str, script: &str) {
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 fn cell(batch: u32, context: u32) -> EngineCell {
-    let grid = Grid { batch: vec![batch], context: vec![context], ..Grid::default() };
-    let grid = Grid { threads: vec![2], prompt_tokens: 64, output_tokens: 32, ..grid };
-    grid.cells().remove(0)
+    let default = EngineCell::default();
+    EngineCell { batch, context, threads: 2, prompt_tokens: 64, output_tokens: 32, ..default }
 }
 
 /// Rows of llama-bench with two samples each.

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use loadline_schema::engine::FlashAttention;
+use loadline_schema::engine::{EngineCell, FlashAttention};
 use serde_json::{Map, Value};
 
 use crate::error::{ImportError, Place, quoted};
-use crate::grid::AUTO_GPU_LAYERS;
 
 /// One row.
 #[derive(Debug)]
@@ -113,7 +112,7 @@ impl Fields {
         let layers: i32 =
             value.ok_or_else(|| self.wrong("n_gpu_layers", "expected a whole number"))?;
         let without_gpu = self.values.get("gpu_info").is_some_and(String::is_empty);
-        let auto = if without_gpu { 0 } else { AUTO_GPU_LAYERS };
+        let auto = if without_gpu { 0 } else { EngineCell::AUTO };
         Ok(u32::try_from(layers).unwrap_or(auto))
     }
 

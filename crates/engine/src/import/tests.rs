@@ -204,7 +204,7 @@ fn layers_on_the_gpu_are_as_written_or_decided_by_the_engine() {
     };
     assert_eq!(layers(&[("n_gpu_layers", "99")]), 99);
     assert_eq!(layers(&[("n_gpu_layers", "-1"), ("gpu_info", "\"\"")]), 0);
-    let auto = crate::AUTO_GPU_LAYERS;
+    let auto = EngineCell::AUTO;
     assert_eq!(layers(&[("n_gpu_layers", "-1"), ("gpu_info", "\"A100\"")]), auto);
     assert_eq!(layers(&[("n_gpu_layers", "-1")]), auto);
 }

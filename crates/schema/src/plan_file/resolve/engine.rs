@@ -3,16 +3,11 @@
 use super::super::error::Fault;
 use super::super::{EngineFile, ServingFile};
 use super::{at_least_one, check_name};
-use crate::engine::{EmbeddedServer, EngineCell, EngineStage, FlashAttention, ModelSource};
+use crate::engine::{EmbeddedServer, EngineCell, EngineStage, ModelSource};
 use crate::plan::{Load, Output, Prompt};
 
 /// Batches of a stage that names none.
 const DEFAULT_BATCH: [u64; 3] = [1, 4, 16];
-/// llama-bench's own defaults.
-const DEFAULT_PROMPT: u32 = 512;
-const DEFAULT_OUTPUT: u32 = 128;
-const DEFAULT_N_BATCH: u32 = 2048;
-const DEFAULT_N_UBATCH: u64 = 512;
 const DEFAULT_TRIALS: u32 = 5;
 /// Cells beyond which a grid is taken for a slip.
 const MOST_CELLS: usize = 10_000;
@@ -31,8 +26,9 @@ pub(super) fn stage(given: &EngineFile, index: usize) -> Result<EngineStage, Fau
     let fallback = if index == 0 { "engine".to_owned() } else { format!("engine-{}", index + 1) };
     let name = given.name.clone().unwrap_or(fallback);
     check_name(&name, "name")?;
-    let output_tokens = given.output_tokens.unwrap_or(DEFAULT_OUTPUT);
-    let prompt_tokens = given.prompt_tokens.unwrap_or(DEFAULT_PROMPT);
+    let default = EngineCell::default();
+    let output_tokens = given.output_tokens.unwrap_or(default.output_tokens);
+    let prompt_tokens = given.prompt_tokens.unwrap_or(default.prompt_tokens);
     if output_tokens == 0 && prompt_tokens == 0 {
         let help = "one of `prompt_tokens` and `output_tokens` is what is timed";
         return Err(Fault::at(&["output_tokens"], "no tokens are processed", help));
@@ -59,12 +55,14 @@ fn model(key: &str, text: &str) -> Result<ModelSource, Fault> {
 
 /// Every combination, the last axis moving fastest: threads, GPU layers, n_ubatch, context, batch.
 fn cells(given: &EngineFile, prompt: u32, output: u32) -> Result<Vec<EngineCell>, Fault> {
+    let default = EngineCell::default();
     let batch = axis("batch", given.batch.as_deref(), &DEFAULT_BATCH, 1)?;
     let context = axis("context", given.context.as_deref(), &[0], 0)?;
     let threads = axis("threads", given.threads.as_deref(), &[1], 1)?;
-    let gpu_layers = axis("gpu_layers", given.gpu_layers.as_deref(), &[0], 0)?;
-    let n_ubatch = axis("n_ubatch", given.n_ubatch.as_deref(), &[DEFAULT_N_UBATCH], 1)?;
-    let n_batch = given.n_batch.unwrap_or(DEFAULT_N_BATCH);
+    let gpu_layers =
+        axis("gpu_layers", given.gpu_layers.as_deref(), &[u64::from(default.gpu_layers)], 0)?;
+    let n_ubatch = axis("n_ubatch", given.n_ubatch.as_deref(), &[u64::from(default.n_ubatch)], 1)?;
+    let n_batch = given.n_batch.unwrap_or(default.n_batch);
     if n_batch == 0 {
         return Err(Fault::at(&["n_batch"], "`n_batch` is 0", "write at least 1, as in 2048"));
     }
@@ -88,7 +86,7 @@ fn cells(given: &EngineFile, prompt: u32, output: u32) -> Result<Vec<EngineCell>
                 gpu_layers,
                 n_batch,
                 n_ubatch,
-                flash_attention: given.flash_attention.unwrap_or(FlashAttention::Auto),
+                flash_attention: given.flash_attention.unwrap_or(default.flash_attention),
                 type_k: type_k.clone(),
                 type_v: type_v.clone(),
             }));
@@ -103,7 +101,9 @@ fn pairs<'a>(outer: &'a [u32], inner: &'a [u32]) -> impl Iterator<Item = (u32, u
 
 /// The values of one axis: each once, none below `least`.
 fn axis(key: &str, given: Option<&[u64]>, default: &[u64], least: u64) -> Result<Vec<u32>, Fault> {
-    let values = given.unwrap_or(default);
+    let Some(values) = given else {
+        return Ok(default.iter().map(|value| *value as u32).collect());
+    };
     if values.is_empty() {
         return Err(Fault::at(
             &[key],
@@ -172,7 +172,7 @@ pub(super) fn embedded(
     };
     let prompt = match prompt {
         Prompt::Synthetic { tokens, .. } => tokens.most(),
-        Prompt::File { .. } => f64::from(DEFAULT_N_BATCH),
+        Prompt::File { .. } => f64::from(EngineCell::default().n_batch),
     };
     // Prompts come out a few tokens longer than asked for at times.
     let need = (prompt * 1.25 + 64.0 + output.tokens.most()).ceil() as u32;
@@ -181,6 +181,6 @@ pub(super) fn embedded(
         parallel: parallel as u32,
         context_per_slot: need.next_multiple_of(256),
         threads: at_least_one("threads", given.threads.map(u64::from))?.map(|n| n as u32),
-        gpu_layers: given.gpu_layers.unwrap_or(0),
+        gpu_layers: given.gpu_layers.unwrap_or(EngineCell::AUTO),
     }))
 }
