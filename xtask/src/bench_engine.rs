@@ -18,11 +18,12 @@ const LEAST_PAIRS: usize = 15;
 const T_14: f64 = 2.145;
 
 /// A cell that is compared: its flags for `loadline engine`, and its name.
-const CELLS: [(&str, &[&str]); 4] = [
-    ("batch 1, context 0", &["--batch", "1", "-d", "0"]),
-    ("batch 1, context 512", &["--batch", "1", "-d", "512"]),
-    ("batch 4, context 128", &["--batch", "4", "-d", "128"]),
-    ("batch 16, context 128", &["--batch", "16", "-d", "128"]),
+const CELLS: [(&str, &[&str]); 5] = [
+    ("batch 1, context 0", &["--batch", "1", "-d", "0", "-p", "128", "-n", "64"]),
+    ("batch 1, context 512", &["--batch", "1", "-d", "512", "-p", "128", "-n", "64"]),
+    ("batch 4, context 0", &["--batch", "4", "-d", "0", "-p", "64", "-n", "0"]),
+    ("batch 4, context 128", &["--batch", "4", "-d", "128", "-p", "0", "-n", "64"]),
+    ("batch 16, context 128", &["--batch", "16", "-d", "128", "-p", "0", "-n", "32"]),
 ];
 
 /// From the words after `bench-engine`.
@@ -100,7 +101,7 @@ impl Bench {
         let output = Command::new(&self.loadline)
             .arg("engine")
             .args(arguments)
-            .args(["-p", "128", "-n", "64", "-r", "1", "--no-memory-bandwidth", "--json", "--out"])
+            .args(["-r", "1", "--no-memory-bandwidth", "--json", "--out"])
             .arg(&self.scratch)
             .stderr(Stdio::null())
             .output()?;

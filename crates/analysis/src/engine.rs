@@ -137,11 +137,16 @@ fn figures(trial: &EngineTrial) -> BTreeMap<String, f64> {
     both.into_iter().flatten().collect()
 }
 
-/// Mean of the trials' rates, as llama-bench has it, with its t-interval.
+/// Mean of the trials' rates, as llama-bench has it, with its t-interval, which ends at 0.
 fn estimate(rates: &[f64]) -> Option<Estimate> {
     let (value, half) = mean_interval(rates)?;
     let n = rates.len() as u64;
-    Some(Estimate { value, low: half.map(|h| value - h), high: half.map(|h| value + h), n })
+    Some(Estimate {
+        value,
+        low: half.map(|h| (value - h).max(0.0)),
+        high: half.map(|h| value + h),
+        n,
+    })
 }
 
 /// What a cell yields: it answers no requests.
@@ -249,10 +254,23 @@ fn cautions(input: &EngineInput<'_>, cell: &EngineCell, mbu: Option<f64>) -> Vec
             "use at most one thread for each processor",
         ));
     }
-    if mbu.is_some_and(|mbu| mbu > BEYOND_MEMORY) {
+    let is_cpu = |device: &EngineDevice| device.name.starts_with("CPU");
+    let devices = input.facts.map_or(&[][..], |facts| &facts.devices);
+    let wanted = cell.gpu_layers > 0 && cell.gpu_layers != EngineCell::AUTO;
+    if wanted && !devices.is_empty() && devices.iter().all(is_cpu) {
+        warnings.push(Warning::new(
+            "no_gpu",
+            format!("{} layers were to be on a GPU, and the engine has none", cell.gpu_layers),
+            "the CPU computed all of them: build with --features cuda, vulkan, metal or rocm",
+        ));
+    }
+    let weights = input.facts.and_then(|facts| facts.model.step_bytes);
+    let cache = input.bandwidth.and_then(|bandwidth| bandwidth.cache_bytes);
+    let fit = weights.zip(cache).is_some_and(|(weights, cache)| weights <= cache);
+    if mbu.is_some_and(|mbu| mbu > BEYOND_MEMORY || fit) {
         warnings.push(Warning::new(
             "weights_in_cache",
-            "generation reads more than memory gives: the weights come from a cache",
+            "the weights fit in the last-level cache, so that they may not come from memory",
             "utilisation of memory bandwidth means something for models larger than the caches",
         ));
     }
@@ -319,6 +337,7 @@ mod tests {
         let bandwidth = MemoryBandwidth {
             threads: 2,
             working_set_bytes: 1,
+            cache_bytes: Some(1_000_000),
             triad_bytes_per_s: 8e9,
             read_bytes_per_s: 10e9,
         };

@@ -29,14 +29,14 @@ pub(crate) fn run(
     trials: u32,
     now: &(impl Fn() -> u64 + Sync),
 ) -> Result<Vec<Times>, CeilingError> {
-    let barrier = Barrier::new(threads);
+    let barrier = &Barrier::new(threads);
     // Threads wait here until all have started: one that does not must not leave the others waiting.
     let (go, wait): (Vec<_>, Vec<_>) =
         (0..threads).map(|_| std::sync::mpsc::sync_channel::<()>(1)).unzip();
-    thread::scope(|scope| {
+    thread::scope(move |scope| {
+        let go = go;
         let mut running = Vec::with_capacity(threads);
         for wait in wait {
-            let barrier = &barrier;
             let part = move || {
                 if wait.recv().is_err() {
                     return Ok(Times::default());

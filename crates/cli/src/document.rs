@@ -72,7 +72,8 @@ impl Log {
                 self.engines.insert(stage, *facts);
             }
             EventKind::MemoryBandwidth { stage, bandwidth } => {
-                self.bandwidths.insert(stage, bandwidth);
+                // A resumed run keeps what its first cells were measured beside.
+                self.bandwidths.entry(stage).or_insert(bandwidth);
             }
             EventKind::EngineTrial { trial, measured } => {
                 self.cells.insert(trial, measured);
@@ -194,7 +195,11 @@ impl Stored {
             bandwidth: self.log.bandwidths.get(&index),
             failed: failed.collect(),
             trials,
-            cores: self.run.manifest().hosts.first().map(|host| host.cores),
+            // What was imported was measured on another machine.
+            cores: match stage.imported {
+                Some(_) => None,
+                None => self.run.manifest().hosts.first().map(|host| host.cores),
+            },
             cost: self.plan.cost.as_ref(),
         }
     }

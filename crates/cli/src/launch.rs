@@ -110,9 +110,17 @@ fn nameless(made: &Made) -> Result<File, String> {
             free as f64 / 1e6
         ));
     }
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let file = open(&folder, flags, Mode::RUSR | Mode::WUSR);
-    file.map(File::from).map_err(|error| at("write into", error))
+    let (access, mode) = (OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+    if let Ok(file) = open(&folder, OFlags::TMPFILE | access, mode) {
+        return Ok(File::from(file));
+    }
+    // A file system without nameless files (NFS): the name goes at once.
+    let id = crate::measure::fresh_seed().map_err(|failure| failure.message)?;
+    let path = folder.join(format!("loadline-{id:013x}.gguf"));
+    let file = open(&path, OFlags::CREATE | OFlags::EXCL | access, mode);
+    let file = file.map_err(|error| at("write into", error))?;
+    rustix::fs::unlink(&path).map_err(|error| at("write into", error))?;
+    Ok(File::from(file))
 }
 
 fn model_facts(summary: &Summary, source: &ModelSource) -> ModelFacts {
@@ -203,6 +211,7 @@ impl Launch for Launcher {
         Ok(MemoryBandwidth {
             threads: threads as u32,
             working_set_bytes: measured.working_set_bytes,
+            cache_bytes: Machine::default().last_level_cache_bytes(),
             triad_bytes_per_s,
             read_bytes_per_s,
         })
@@ -230,9 +239,10 @@ impl Engine for Embedded {
         trials: u32,
         stop: &Stop,
         each: &mut dyn FnMut(EngineTrial),
-    ) -> Result<(), String> {
+    ) -> Result<Vec<String>, String> {
         let stopped = || stop.why().is_some();
-        self.worker.measure(cell, trials, &stopped, each).map_err(|error| error.to_string())
+        let measured = self.worker.measure(cell, trials, &stopped, each);
+        measured.map(|()| Vec::new()).map_err(|error| error.to_string())
     }
 }
 
@@ -256,21 +266,20 @@ struct Tools {
 }
 
 fn tools(with: &str, ready: Ready) -> Result<Box<dyn Engine>, RunError> {
-    let failed = |error: loadline_engine::EngineError| RunError::Engine(error.to_string());
-    let is_name = !with.contains('/');
+    let failed = |error: loadline_engine::EngineError| RunError::Engine(chain(&error));
+    let is_name = ["llama-bench", "llama-batched-bench"].contains(&with);
     let found = if is_name { Found::on_path() } else { Found::given(Path::new(with)) };
     let tied = vec![std::env::current_exe()?.into_os_string(), TIED.into()];
     let found = found.map_err(failed)?.through(tied);
     let told = match found.bench {
         Some(_) => found.facts(&ready.path, &AtomicBool::new(false)).map_err(failed)?,
-        None => EngineFacts { name: "llama.cpp".to_owned(), ..EngineFacts::default() },
+        None => EngineFacts {
+            name: "llama.cpp".to_owned(),
+            measured_by: found.batched.as_ref().map_or(with.into(), |p| p.display().to_string()),
+            ..EngineFacts::default()
+        },
     };
-    let facts = EngineFacts {
-        model: ready.facts.clone(),
-        measured_by: with.to_owned(),
-        cpus: allowed_cpus(),
-        ..told
-    };
+    let facts = EngineFacts { model: ready.facts.clone(), cpus: allowed_cpus(), ..told };
     Ok(Box::new(Tools { found, facts, ready }))
 }
 
@@ -285,7 +294,7 @@ impl Engine for Tools {
         trials: u32,
         stop: &Stop,
         each: &mut dyn FnMut(EngineTrial),
-    ) -> Result<(), String> {
+    ) -> Result<Vec<String>, String> {
         let cancel = Arc::new(AtomicBool::new(false));
         let over = Arc::new(AtomicBool::new(false));
         let measured = std::thread::scope(|scope| {
@@ -301,9 +310,23 @@ impl Engine for Tools {
             over.store(true, Ordering::Relaxed);
             measured
         });
-        measured.map_err(|error| error.to_string())?.trials.into_iter().for_each(each);
-        Ok(())
+        let measured = measured.map_err(|error| chain(&error))?;
+        measured.trials.into_iter().for_each(each);
+        Ok(measured.notes)
     }
+}
+
+/// An error with all of its reasons.
+fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |source| source.source());
+    let mut text = error.to_string();
+    for source in sources {
+        let source = source.to_string();
+        if !text.contains(&source) {
+            text = format!("{text}: {source}");
+        }
+    }
+    text
 }
 
 /// Processors that this process may run on, as the kernel lists them.

@@ -15,6 +15,19 @@ const NAMES: [(&str, &str); 8] = [
     ("-ntg", "--output-tokens"),
 ];
 
+/// Options of llama-bench that have no like here.
+const UNKNOWN: [&str; 14] = [
+    "-pg", "-sm", "-mg", "-ts", "-nkvo", "-mmp", "-embd", "-ot", "-oe", "-hf", "-hff", "-ncmoe",
+    "-C", "-npg",
+];
+
+/// The first option of llama-bench after `engine` that has no like here.
+pub(crate) fn unknown(words: &[OsString]) -> Option<&str> {
+    let is_engine = words.get(1).is_some_and(|verb| verb == "engine");
+    let mut texts = words.iter().filter_map(|word| word.to_str()).filter(|_| is_engine);
+    texts.find(|word| UNKNOWN.contains(&word.split('=').next().unwrap_or(word)))
+}
+
 /// The words of a command with llama-bench's names replaced, where the verb is `engine`.
 pub(crate) fn translated(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let words: Vec<OsString> = words.collect();
@@ -22,8 +35,12 @@ pub(crate) fn translated(words: impl Iterator<Item = OsString>) -> Vec<OsString>
         return words;
     }
     let ours = |word: OsString| {
-        let found = NAMES.iter().find(|(theirs, _)| word == *theirs);
-        found.map_or(word, |(_, ours)| OsString::from(ours))
+        let text = word.to_string_lossy();
+        let (name, value) = text.split_once('=').map_or((&*text, None), |(n, v)| (n, Some(v)));
+        let Some((_, ours)) = NAMES.iter().find(|(theirs, _)| name == *theirs) else {
+            return word;
+        };
+        OsString::from(value.map_or((*ours).to_owned(), |value| format!("{ours}={value}")))
     };
     words.into_iter().map(ours).collect()
 }
@@ -43,6 +60,7 @@ mod tests {
             of("loadline engine -m m.gguf -ngl 99 -ub 256"),
             "loadline engine -m m.gguf --gpu-layers 99 --ubatch-size 256"
         );
+        assert_eq!(of("loadline engine -ngl=9"), "loadline engine --gpu-layers=9");
         assert_eq!(of("loadline serving -ngl 99"), "loadline serving -ngl 99");
     }
 }

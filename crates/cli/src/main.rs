@@ -22,10 +22,16 @@ mod verbs;
 use clap::Parser;
 
 use crate::args::{Cli, Verb};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 
 fn main() -> std::process::ExitCode {
     let words = llama_bench_flags::translated(std::env::args_os());
+    if let Some(word) = llama_bench_flags::unknown(&words) {
+        let text = format!(
+            "llama-bench's {word} has no like here; `loadline engine --help` lists what has"
+        );
+        return output::failure(&Failure::usage(text)).into();
+    }
     let verb = match Cli::try_parse_from(words) {
         Ok(Cli { verb: Some(verb) }) => verb,
         Ok(Cli { verb: None }) => return output::welcome().into(),

@@ -124,6 +124,41 @@ fn a_cell_that_cannot_be_fails_alone() {
     assert!(document["engine"][0]["decode_tokens_per_s"].is_object(), "{text}");
     let failed = document["engine"][1]["failed"].as_str().unwrap();
     assert!(failed.contains("1024") && failed.contains("trained"), "{failed}");
+    // It may be tried again, by the same model alone.
+    let run = only_run(dir.path());
+    let again = [&arguments[..], &["--resume", &run, "--json"]].concat();
+    assert_eq!(loadline(dir.path(), &again).0, Some(6));
+}
+
+#[test]
+fn a_run_has_one_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.gguf");
+    let write = |shape: &str| {
+        let shape = shape.split(':').nth(1).unwrap().parse().unwrap();
+        let made = loadline_gguf::Made::new(shape, loadline_gguf::Weights::Q8_0).unwrap();
+        made.write(&path, 1).unwrap();
+    };
+    write(TINY);
+    let arguments = ["engine", "m.gguf", "--batch", "1", "-d", "0,4096", "-p", "8", "-n", "4"];
+    assert_eq!(loadline(dir.path(), &arguments).0, Some(6));
+    write(&TINY.replace("layers=2", "layers=3"));
+    let run = only_run(dir.path());
+    let (code, _, words) = loadline(dir.path(), &[&arguments[..], &["--resume", &run]].concat());
+    assert_eq!(code, Some(2), "{words}");
+    assert!(words.contains("one run has one"), "{words}");
+}
+
+#[test]
+fn layers_on_a_gpu_that_is_not_there_are_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["engine", TINY, "--batch", "1", "-p", "8", "-n", "4", "-r", "1", "-ngl", "99"];
+    let (code, page, words) = loadline(dir.path(), &arguments);
+    assert_eq!(code, Some(0), "{words}");
+    assert!(page.contains("the engine has none"), "{page}");
+    let (code, _, words) = loadline(dir.path(), &["engine", TINY, "-pg", "8,2"]);
+    assert_eq!(code, Some(2));
+    assert!(words.contains("-pg has no like here"), "{words}");
 }
 
 #[test]
@@ -154,7 +189,8 @@ fn wrong_models_are_refused_before_anything_is_kept() {
         (["--type-k", "f17"], "no type of a KV cache"),
         (["-d", "5-1"], "ends before it begins"),
         (["-r", "0"], "`trials` is 0"),
-        (["--with", "/nowhere/llama-bench"], "llama-bench"),
+        (["--with", "/nowhere/llama-bench"], "/nowhere/llama-bench"),
+        (["--with", "vulkan-bench"], "vulkan-bench"),
     ] {
         let (code, _, words) = loadline(dir.path(), &[&["engine", TINY][..], &flags].concat());
         assert_eq!(code, Some(2), "{flags:?}: {words}");

@@ -53,14 +53,34 @@ impl Found {
         Self::among(env::split_paths(&path), "the folders of PATH".to_owned())
     }
 
-    /// Looks in a folder (or its `bin` or `build/bin`), or beside one of the two programs.
+    /// Looks in a folder (or its `bin` or `build/bin`); or takes the program at this path as it is
+    /// (as llama-batched-bench where its name says so), and the other one beside it.
     ///
     /// # Errors
     /// Neither program is there.
     pub fn given(path: &Path) -> Result<Self, EngineError> {
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+        if !path.is_dir() {
+            return Self::file(path);
+        }
+        let folder = path;
         let folders = [folder.to_owned(), folder.join("bin"), folder.join("build/bin")];
         Self::among(folders.into_iter(), folder.display().to_string())
+    }
+
+    fn file(path: &Path) -> Result<Self, EngineError> {
+        let place = path.display().to_string();
+        if access(path, Access::EXEC_OK).is_err() {
+            return Err(EngineError::NotFound { program: BENCH, place });
+        }
+        let folder = path.parent().unwrap_or(path);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let given = Some(path.to_owned());
+        let (bench, batched) = if name.contains("batched") {
+            (program(folder, BENCH), given)
+        } else {
+            (given, program(folder, BATCHED))
+        };
+        Ok(Self { bench, batched, place, through: Vec::new() })
     }
 
     fn among(folders: impl Iterator<Item = PathBuf>, place: String) -> Result<Self, EngineError> {

@@ -1,6 +1,6 @@
 //! An engine stage: its cells one after the other, each with all of its trials.
 
-use loadline_schema::engine::{EngineCell, EngineStage, EngineTrial};
+use loadline_schema::engine::{EngineCell, EngineFacts, EngineStage, EngineTrial};
 use loadline_schema::event::{EventKind, Warning};
 use loadline_serving::trial::Stop;
 
@@ -30,6 +30,39 @@ impl<'a> PreparedEngine<'a> {
         Ok(Self { index, stage, engine, opening, next: 0 })
     }
 
+    /// Whether the engine and its model are those of an earlier part of the run.
+    pub(crate) fn check_same(&self, past: &Past) -> Result<(), RunError> {
+        let now = self.engine.facts();
+        let Some(then) = past.engine(self.index) else { return Ok(()) };
+        let differs = |what: &str, then: &str, now: &str| {
+            Err(RunError::Engine(format!(
+                "{}: the {what} is {now}, and was {then} when the run began: one run has one; \
+                 start a new run",
+                self.stage.name
+            )))
+        };
+        let model = |facts: &EngineFacts| {
+            let model = &facts.model;
+            format!(
+                "{} ({:?} weights, {:?} bytes)",
+                model.name, model.parameters, model.weight_bytes
+            )
+            .replace("Some(", "")
+            .replace(')', "")
+                + ")"
+        };
+        if model(then) != model(&now) {
+            return differs("model", &model(then), &model(&now));
+        }
+        let engine = |facts: &EngineFacts| {
+            format!("{} {}", facts.name, facts.version.as_deref().unwrap_or_default())
+        };
+        if engine(then) != engine(&now) {
+            return differs("engine", &engine(then), &engine(&now));
+        }
+        Ok(())
+    }
+
     pub(crate) fn index(&self) -> u16 {
         self.index
     }
@@ -45,8 +78,8 @@ impl<'a> PreparedEngine<'a> {
     }
 
     /// What goes before the first cell, when the stage begins: the memory bandwidth.
-    pub(crate) fn bandwidth(&self, launch: &dyn Launch) -> Option<EventKind> {
-        if !self.stage.memory_bandwidth {
+    pub(crate) fn bandwidth(&self, launch: &dyn Launch, past: &Past) -> Option<EventKind> {
+        if !self.stage.memory_bandwidth || self.is_done(past) {
             return None;
         }
         Some(match launch.memory_bandwidth() {
@@ -57,6 +90,12 @@ impl<'a> PreparedEngine<'a> {
                 "without it the report cannot say how much of it generation takes",
             )),
         })
+    }
+
+    fn is_done(&self, past: &Past) -> bool {
+        let cells = 0..self.stage.cells.len() as u16;
+        let trials = self.stage.trials as u16;
+        cells.into_iter().all(|cell| (0..trials).all(|t| past.is_done(self.index, cell, t)))
     }
 
     /// The next cell with trials that are missing: its index and their numbers.
@@ -74,13 +113,18 @@ impl<'a> PreparedEngine<'a> {
         None
     }
 
+    /// A cell in words.
+    pub(crate) fn place(&self, point: u16) -> String {
+        self.stage.cells[usize::from(point)].place(self.stage.cells.iter())
+    }
+
     pub(crate) fn measure(
         &mut self,
         point: u16,
         trials: u32,
         stop: &Stop,
         each: &mut dyn FnMut(EngineTrial),
-    ) -> Result<(), String> {
+    ) -> Result<Vec<String>, String> {
         let cell: &EngineCell = &self.stage.cells[usize::from(point)];
         self.engine.measure(cell, trials, stop, each)
     }

@@ -35,7 +35,7 @@ pub trait Engine {
     fn facts(&self) -> EngineFacts;
 
     /// Measures a cell so many times; `each` takes a trial as soon as it has ended. Ends early, as a
-    /// failure, when `stop` says so.
+    /// failure, when `stop` says so. Returns what a reader of the cell should know.
     ///
     /// # Errors
     /// Why the cell cannot be measured; other cells may be asked for afterwards.
@@ -45,7 +45,7 @@ pub trait Engine {
         trials: u32,
         stop: &Stop,
         each: &mut dyn FnMut(EngineTrial),
-    ) -> Result<(), String>;
+    ) -> Result<Vec<String>, String>;
 }
 
 /// A server that runs until it is dropped.

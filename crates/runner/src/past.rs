@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use loadline_schema::engine::EngineFacts;
 use loadline_schema::event::{EndedEarly, Event, EventKind};
 use loadline_schema::plan::{Load, Plan, Stage};
 use loadline_schema::record::TrialId;
@@ -12,6 +13,7 @@ pub(crate) struct Past {
     done: BTreeMap<u16, Vec<(TrialId, Load)>>,
     /// Trials of engines: stage, cell, trial.
     cells: BTreeSet<(u16, u16, u16)>,
+    engines: BTreeMap<u16, EngineFacts>,
     chosen: BTreeMap<u16, Vec<Load>>,
 }
 
@@ -25,6 +27,9 @@ impl Past {
                     past.chosen.entry(stage).or_default().push(load);
                 }
                 EventKind::EngineTrial { trial, .. } => past.add_cell(trial),
+                EventKind::EngineFacts { stage, facts } => {
+                    past.engines.insert(stage, *facts);
+                }
                 EventKind::TrialEnded(end) => {
                     let id = end.trial;
                     let stage = plan.stages.get(usize::from(id.stage)).and_then(Stage::serving);
@@ -49,6 +54,11 @@ impl Past {
     /// Notes a trial that need not be repeated.
     pub(crate) fn add(&mut self, id: TrialId, load: Load) {
         self.done.entry(id.stage).or_default().push((id, load));
+    }
+
+    /// What the engine of a stage said in an earlier part.
+    pub(crate) fn engine(&self, stage: u16) -> Option<&EngineFacts> {
+        self.engines.get(&stage)
     }
 
     /// Notes a trial of an engine's cell.

@@ -188,6 +188,8 @@ pub struct Session<'a> {
     /// The next trial of the sweep of the first stage.
     next: u64,
     ended_early: Option<EndedEarly>,
+    /// Whether a cell of an engine failed: a resume tries it again.
+    cell_failed: bool,
     /// Stages whose target was found to close connections: told once.
     learned: BTreeSet<u16>,
 }
@@ -220,6 +222,11 @@ impl<'a> Session<'a> {
             Some(run) => Past::of(run.events()?.events, request.plan),
             None => Past::default(),
         };
+        for stage in &stages {
+            if let PreparedStage::Engine(stage) = stage {
+                stage.check_same(&past)?;
+            }
+        }
         let writer = open_writer(request, clock)?;
         let (dir, part) = (writer.dir().to_owned(), writer.part());
         let recorder = Recorder::start(writer, Arc::clone(stop));
@@ -234,6 +241,7 @@ impl<'a> Session<'a> {
             launch: request.launch,
             next: 0,
             ended_early: None,
+            cell_failed: false,
             learned: BTreeSet::new(),
         };
         session.tell(watch, EventKind::PartStarted { part });
@@ -278,10 +286,12 @@ impl<'a> Session<'a> {
     /// The directory cannot be closed; what was measured stays readable.
     pub fn finish(mut self, watch: &mut dyn FnMut(&Event)) -> Result<Finished, RunError> {
         let ended_early = self.ended_early;
-        let reason = ended_early.map(|why| why.in_words().to_owned());
-        self.tell(watch, EventKind::PartEnded { complete: ended_early.is_none(), reason });
+        let failed = self.cell_failed.then_some("a cell could not be measured");
+        let reason = ended_early.map(EndedEarly::in_words).or(failed).map(str::to_owned);
+        let complete = reason.is_none();
+        self.tell(watch, EventKind::PartEnded { complete, reason });
         let (writer, store_failure) = self.recorder.finish();
-        let sealed = ended_early.is_none() && store_failure.is_none();
+        let sealed = complete && store_failure.is_none();
         let status = if sealed { RunStatus::Sealed } else { RunStatus::Interrupted };
         let seal = writer.seal(status, unix_ns())?;
         Ok(Finished { dir: self.dir, ended_early, store_failure, seal })
@@ -297,7 +307,7 @@ impl<'a> Session<'a> {
         let Some(stage) = self.stages.front() else { return };
         let mut events = stage.opening_events();
         if let PreparedStage::Engine(stage) = stage {
-            events.extend(stage.bandwidth(self.launch));
+            events.extend(stage.bandwidth(self.launch, &self.past));
         }
         for kind in events {
             self.tell(watch, kind);
@@ -340,8 +350,17 @@ impl<'a> Session<'a> {
             (Err(_), Some(why)) => {
                 self.ended_early.get_or_insert(why);
             }
-            (Err(why), None) => tell(EventKind::EngineCellFailed { trial: id(number), why }),
-            (Ok(()), _) => {}
+            (Err(why), None) => {
+                tell(EventKind::EngineCellFailed { trial: id(number), why });
+                self.cell_failed = true;
+            }
+            (Ok(notes), _) => {
+                let place = stage.place(point);
+                for note in notes {
+                    let message = format!("{place}: {note}");
+                    tell(EventKind::Warning(Warning::new("engine_note", message, "")));
+                }
+            }
         }
         self.recorder.flush();
         true

@@ -184,6 +184,9 @@ pub struct MemoryBandwidth {
     pub threads: u32,
     /// Bytes of all arrays together.
     pub working_set_bytes: u64,
+    /// The last-level cache, where the machine tells it, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_bytes: Option<u64>,
     /// Best triad (a = b + s·c), bytes/s.
     pub triad_bytes_per_s: f64,
     /// Best plain reading, bytes/s: what decoding does with weights.

@@ -19,8 +19,6 @@ const HEAT: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]
 const MOST_HEAT_TABLES: usize = 4;
 /// Share of the bandwidth from which on memory is what holds generation back.
 const BOUND_BY_MEMORY: f64 = 0.6;
-/// Where figures of memory cannot be the reason any more.
-const BEYOND_MEMORY: f64 = 1.05;
 /// Longest part of the engine's own description that is shown.
 const BUILD_SHOWN: usize = 300;
 
@@ -170,8 +168,11 @@ fn bandwidth(stage: &EngineSummary, cells: &[&EngineResult]) -> Option<String> {
     };
     let share = quantity::percent((mbu * 100.0).round() / 100.0);
     let at = place(cells, cell);
-    Some(if mbu > BEYOND_MEMORY {
-        format!("{gives}; generation at {at} reads {share} of that: its weights lie in a cache")
+    let in_cache = cell.warnings.iter().any(|warning| warning.code == "weights_in_cache");
+    Some(if cell.noisy {
+        format!("{gives}; generation at {at} read {share} of that, but something disturbed it")
+    } else if in_cache {
+        format!("{gives}; generation at {at} reads {share} of that, but its weights fit in a cache")
     } else if mbu >= BOUND_BY_MEMORY {
         format!(
             "generation at {at} reaches {share} of memory bandwidth: more batch, not more clock \
@@ -296,7 +297,7 @@ pub(crate) fn columns(cells: &[&EngineResult]) -> Vec<Column> {
     };
     let number = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), quantity::number);
     let half = |rate: Option<Estimate>| {
-        let half = rate.and_then(|rate| Some((rate.high? - rate.low?) / 2.0));
+        let half = rate.and_then(|rate| Some(rate.high? - rate.value));
         half.map_or_else(|| ABSENT.to_owned(), |half| format!("±{}", quantity::digits(half, 2)))
     };
     let mut columns = vec![
