@@ -16,9 +16,9 @@ const NAMES: [(&str, &str); 8] = [
 ];
 
 /// Options of llama-bench that have no like here.
-const UNKNOWN: [&str; 14] = [
-    "-pg", "-sm", "-mg", "-ts", "-nkvo", "-mmp", "-embd", "-ot", "-oe", "-hf", "-hff", "-ncmoe",
-    "-C", "-npg",
+const UNKNOWN: [&str; 13] = [
+    "-pg", "-sm", "-mg", "-ts", "-nkvo", "-mmp", "-embd", "-oe", "-hf", "-hff", "-ncmoe", "-C",
+    "-npg",
 ];
 
 /// The first option of llama-bench after `engine` that has no like here.

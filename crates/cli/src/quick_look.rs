@@ -31,7 +31,6 @@ prompt = { tokens = 64 }
 output = { tokens = 16 }
 load = { concurrency = [1, 4, 16] }
 duration = "15s"
-warmup = "2s"
 trials = 1
 "#;
 
