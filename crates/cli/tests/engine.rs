@@ -74,6 +74,9 @@ fn a_grid_is_measured_and_the_run_says_the_same_again() {
     let page = again("text");
     assert!(page.contains("Generation  ") && page.contains("Cells  mean over trials"), "{page}");
     assert!(page.lines().all(|line| line.chars().count() <= 80 || line.contains('/')), "{page}");
+    let (code, _, words) = loadline(dir.path(), &["export", &run]);
+    assert_eq!(code, Some(2));
+    assert!(words.contains("no requests to export"), "{words}");
     let table = again("csv");
     assert_eq!(table.lines().count(), 5, "{table}");
     assert!(table.starts_with("stage,model,") && table.contains("decode_tokens_per_s"), "{table}");

@@ -11,6 +11,14 @@ use crate::measure::find_run;
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let run = RunReader::open(&find_run(&args.out, &args.run)?)?;
+    // A run without its plan can still be exported.
+    if run.plan().is_ok_and(|plan| plan.serving().next().is_none()) {
+        return Err(Failure::usage(format!(
+            "{} measured an engine and has no requests to export; its cells: loadline report {0} \
+             --format csv",
+            run.dir().display()
+        )));
+    }
     let export = Export { chunk_times: args.chunk_times };
     let result = match &args.output {
         Some(path) => {
