@@ -145,6 +145,9 @@ pub fn prepare<'a>(
             Stage::Engine(stage) => {
                 PreparedStage::Engine(Box::new(PreparedEngine::new(index, stage, launch)?))
             }
+            Stage::Storage(stage) => {
+                return Err(RunError::Engine(format!("nothing measures {}", stage.name)));
+            }
         })
     });
     prepared.collect()

@@ -15,6 +15,7 @@ use crate::verdict::{
 };
 
 pub use crate::engine_result::{EngineResult, EngineSummary};
+pub use crate::storage::{StorageResult, StorageSummary};
 
 /// One document, a pure function of a run directory.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +39,12 @@ pub struct Document {
     /// One entry for each engine stage: what it measured, and with what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub engine_stages: Vec<EngineSummary>,
+    /// One entry for each cell of a storage stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub storage: Vec<StorageResult>,
+    /// One entry for each storage stage: its file systems, and what loading a model comes to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub storage_stages: Vec<StorageSummary>,
     /// Rows of a table measured elsewhere, as understood.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<Row>,

@@ -9,6 +9,7 @@ use crate::engine::{EngineFacts, EngineTrial, MemoryBandwidth};
 use crate::outcome::Phase;
 use crate::plan::Load;
 use crate::record::TrialId;
+use crate::storage::{FilesystemFacts, Leftover, StorageTrial};
 
 /// Something that happened, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,6 +105,31 @@ pub enum EventKind {
         /// Why.
         why: String,
     },
+    /// What is known about the file systems of a stage, in the order of its paths.
+    StorageFacts {
+        /// Stage index.
+        stage: u16,
+        /// A file system.
+        facts: Box<FilesystemFacts>,
+        /// What earlier runs left there.
+        leftovers: Vec<Leftover>,
+    },
+    /// A trial of a storage cell ended.
+    StorageTrial {
+        /// Which; the point is the cell's index.
+        trial: TrialId,
+        /// The figures.
+        measured: Box<StorageTrial>,
+    },
+    /// A storage cell could not be measured.
+    StorageCellFailed {
+        /// The trial that failed.
+        trial: TrialId,
+        /// Why.
+        why: String,
+    },
+    /// What storage work does now, for live views; not stored.
+    StorageProgress(StorageProgress),
     /// Something about the measurement that the reader of a result must know.
     Warning(Warning),
     /// What went wrong with the run itself.
@@ -118,6 +144,19 @@ pub enum EventKind {
         /// Why not.
         reason: Option<String>,
     },
+}
+
+/// What storage work does now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StorageProgress {
+    /// Which trial.
+    pub trial: TrialId,
+    /// `laying out files`, `measuring`, `verifying`, ….
+    pub doing: String,
+    /// Share of the trial that is over, 0–1, where it is known.
+    pub done: Option<f64>,
+    /// Bandwidth of the last second, bytes/s.
+    pub bytes_per_s: f64,
 }
 
 /// Figures of the trial under way, for live views.

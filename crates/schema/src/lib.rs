@@ -16,6 +16,7 @@ pub mod plan;
 pub mod plan_file;
 pub mod record;
 pub mod sla;
+pub mod storage;
 pub mod table_file;
 pub mod units;
 pub mod verdict;

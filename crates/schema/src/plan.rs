@@ -6,6 +6,7 @@ use crate::cost::CostPlan;
 use crate::engine::{EmbeddedServer, EngineStage};
 use crate::outcome::spelled;
 use crate::sla::Sla;
+use crate::storage::StorageStage;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub enum Stage {
     Serving(Box<ServingStage>),
     /// An engine over a grid of settings.
     Engine(Box<EngineStage>),
+    /// Storage under workloads.
+    Storage(Box<StorageStage>),
 }
 
 impl Stage {
@@ -40,6 +43,7 @@ impl Stage {
         match self {
             Self::Serving(stage) => &stage.name,
             Self::Engine(stage) => &stage.name,
+            Self::Storage(stage) => &stage.name,
         }
     }
 
@@ -47,7 +51,7 @@ impl Stage {
     pub fn serving(&self) -> Option<&ServingStage> {
         match self {
             Self::Serving(stage) => Some(stage),
-            Self::Engine(_) => None,
+            Self::Engine(_) | Self::Storage(_) => None,
         }
     }
 }

@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // A file format, and what hardware can do: of use to anybody.
     ("loadline-gguf", &[]),
     ("loadline-ceilings", &[]),
+    ("loadline-storage", &["loadline-clock", "loadline-schema"]),
     ("loadline-engine", &["loadline-schema"]),
     // The only crate that links C++; a build without it lacks one feature.
     ("loadline-embedded", &["loadline-schema", "loadline-gguf", "loadline-clock"]),
@@ -52,6 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "loadline-engine",
             "loadline-gguf",
             "loadline-ceilings",
+            "loadline-storage",
             "loadline-embedded",
             // For `loadline selftest`.
             "loadline-truth",

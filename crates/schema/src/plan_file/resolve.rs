@@ -40,6 +40,7 @@ pub(super) fn plan(file: &PlanFile, fresh_seed: u64) -> Result<Plan, Fault> {
     let points = stages.iter().map(|stage| match stage {
         Stage::Serving(stage) => stage.points.len(),
         Stage::Engine(stage) => stage.cells.len(),
+        Stage::Storage(stage) => stage.cells.len(),
     });
     let cost = file.cost.as_ref().map(|cost| cost::cost(cost, points.max().unwrap_or(0)));
     let cost = cost.transpose().map_err(|fault| fault.under(&["cost"]))?;

@@ -1,0 +1,1 @@
+//! The page cache of this machine.
