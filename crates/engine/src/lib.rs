@@ -19,4 +19,4 @@ pub use json_lines::JsonLines;
 pub use list::{ListError, parse_list};
 pub use llama_bench::arguments;
 pub use server_process::ServerProcess;
-pub use worker::{MakeCommand, Worker, WorkerError};
+pub use worker::{Worker, WorkerError};

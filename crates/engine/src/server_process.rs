@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use crate::worker::{Said, WorkerError, how_it_ended};
+use loadline_child::{Said, how_it_ended};
+
+use crate::worker::WorkerError;
 
 /// How often a starting server is asked.
 const LOOK: Duration = Duration::from_millis(20);

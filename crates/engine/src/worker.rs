@@ -1,21 +1,14 @@
 //! The embedded engine in a child process, seen from the parent: a crash of the engine ends one cell
 //! and not the run.
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
+use loadline_child::{JsonChild, Line, MakeCommand};
 use loadline_schema::engine::{EngineCell, EngineFacts, EngineTrial};
 use loadline_schema::engine_protocol::{Reply, Request};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How often a waiting parent looks whether it shall stop.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-/// Last lines of the child's stderr that are kept.
-const LINES: usize = 20;
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Why the embedded engine did not measure.
 #[derive(Debug, thiserror::Error)]
@@ -52,29 +45,12 @@ fn last_words(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!("; its last words: {said}") }
 }
 
-/// Makes the command that starts the child.
-pub type MakeCommand = Box<dyn Fn() -> Command>;
-
 /// A child that measures, and the model that it holds.
 pub struct Worker {
     command: MakeCommand,
     open: Request,
-    running: Option<Running>,
+    running: Option<JsonChild>,
     facts: EngineFacts,
-}
-
-/// The child while it lives; it is killed when dropped.
-struct Running {
-    child: Child,
-    requests: ChildStdin,
-    replies: BufReader<ChildStdout>,
-    said: Said,
-}
-
-/// The last lines of a child's stderr.
-pub(crate) struct Said {
-    lines: Arc<Mutex<VecDeque<String>>>,
-    reader: Option<JoinHandle<()>>,
 }
 
 impl Worker {
@@ -121,7 +97,10 @@ impl Worker {
     }
 
     fn reopen(&mut self, stopped: &dyn Fn() -> bool) -> Result<(), WorkerError> {
-        self.running = Some(Running::start((self.command)())?);
+        let command = (self.command)();
+        let program = command.get_program().display().to_string();
+        let start = JsonChild::start(command);
+        self.running = Some(start.map_err(|source| WorkerError::Start { program, source })?);
         let open = self.open.clone();
         self.ask(&open)?;
         match self.reply(stopped)? {
@@ -135,11 +114,8 @@ impl Worker {
     }
 
     fn ask(&mut self, request: &Request) -> Result<(), WorkerError> {
-        let mut line =
-            serde_json::to_string(request).expect("invariant: a request has a JSON form");
-        line.push('\n');
-        let written =
-            self.running.as_mut().map(|running| running.requests.write_all(line.as_bytes()));
+        let line = serde_json::to_string(request).expect("invariant: a request has a JSON form");
+        let written = self.running.as_mut().map(|running| running.send(&line));
         match written {
             Some(Ok(())) => Ok(()),
             Some(Err(_)) | None => Err(self.ended()),
@@ -150,17 +126,16 @@ impl Worker {
     fn reply(&mut self, stopped: &dyn Fn() -> bool) -> Result<Reply, WorkerError> {
         let Some(running) = &mut self.running else { return Err(self.ended()) };
         let line = loop {
-            if let Some(line) = running.line() {
-                break line;
-            }
-            if stopped() {
-                self.running = None;
-                return Err(WorkerError::Stopped);
+            match running.line(LOOK) {
+                Line::Whole(line) => break line,
+                Line::End => return Err(self.ended()),
+                Line::Nothing if stopped() => {
+                    self.running = None;
+                    return Err(WorkerError::Stopped);
+                }
+                Line::Nothing => {}
             }
         };
-        if line.is_empty() {
-            return Err(self.ended());
-        }
         serde_json::from_str(&line)
             .map_err(|error| self.lost(format!("a line that is no reply: {error}")))
     }
@@ -172,100 +147,19 @@ impl Worker {
     }
 
     fn ended(&mut self) -> WorkerError {
-        let Some(mut running) = self.running.take() else {
-            return WorkerError::ProcessEnded {
-                how: "is not there".to_owned(),
-                said: String::new(),
-            };
+        let Some(running) = self.running.take() else {
+            let how = "is not there".to_owned();
+            return WorkerError::ProcessEnded { how, said: String::new() };
         };
-        let how = running.child.wait().map_or_else(|error| error.to_string(), how_it_ended);
-        WorkerError::ProcessEnded { how, said: running.said.text() }
-    }
-}
-
-/// "ended with code 1", "was ended by signal 6 (aborted)".
-pub(crate) fn how_it_ended(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended with code {code}"),
-        (None, Some(signal)) => {
-            let name = match signal {
-                4 => " (an instruction that this processor does not have)",
-                6 => " (aborted: one of its own checks failed)",
-                9 => " (killed: most often because memory ran out)",
-                11 => " (invalid memory access)",
-                _ => "",
-            };
-            format!("was ended by signal {signal}{name}")
-        }
-        (None, None) => "ended".to_owned(),
-    }
-}
-
-impl Running {
-    fn start(mut command: Command) -> Result<Self, WorkerError> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let program = command.get_program().display().to_string();
-        let mut child = command.spawn().map_err(|source| WorkerError::Start { program, source })?;
-        let (requests, replies, errors) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        Ok(Self {
-            requests: requests.expect("invariant: stdin was piped"),
-            replies: BufReader::new(replies.expect("invariant: stdout was piped")),
-            said: Said::listen(errors.expect("invariant: stderr was piped")),
-            child,
-        })
-    }
-
-    /// A whole line, an empty one at the end of the child's output, or nothing yet.
-    fn line(&mut self) -> Option<String> {
-        if self.replies.buffer().is_empty() {
-            let mut ready = [PollFd::new(self.replies.get_ref(), PollFlags::IN)];
-            match poll(&mut ready, Some(&LOOK)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => return None,
-                Ok(_) | Err(_) => {}
-            }
-        }
-        let mut line = String::new();
-        // An error is an end, too: the child is asked for its own then.
-        Some(self.replies.read_line(&mut line).map_or_else(|_| String::new(), |_| line))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Said {
-    pub(crate) fn listen(from: impl Read + Send + 'static) -> Self {
-        let lines = Arc::new(Mutex::new(VecDeque::new()));
-        let kept = Arc::clone(&lines);
-        let reader = std::thread::spawn(move || {
-            for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-                let Ok(mut kept) = kept.lock() else { return };
-                if kept.len() == LINES {
-                    kept.pop_front();
-                }
-                kept.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
-            }
-        });
-        Self { lines, reader: Some(reader) }
-    }
-
-    /// All that was said, once the child has ended.
-    pub(crate) fn text(&mut self) -> String {
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-        let lines = self.lines.lock().map(|lines| Vec::from(lines.clone())).unwrap_or_default();
-        lines.join("\n")
+        let ended = running.ended();
+        WorkerError::ProcessEnded { how: ended.how, said: ended.said }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use loadline_schema::engine::FlashAttention;
 
     use super::*;

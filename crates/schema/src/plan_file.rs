@@ -16,11 +16,13 @@ mod nearest;
 mod place;
 mod read;
 mod resolve;
+mod storage;
 mod unknown_key;
 mod value;
 mod warmup;
 
 pub use error::{Place, PlanError};
+pub use storage::{CheckpointFileTable, ModelLoadTable, StorageFile};
 pub use warmup::WarmupFile;
 
 /// Concurrencies of a stage that names no load.
@@ -64,6 +66,9 @@ pub struct PlanFile {
     /// Stages that measure an engine over a grid of settings: `[[engine]]`. They go first.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "value::stages")]
     pub engine: Vec<EngineFile>,
+    /// Stages that measure storage: `[[storage]]`. They go after engines, before servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "value::stages")]
+    pub storage: Vec<StorageFile>,
     /// The text it was read from, so that a later error can show the line.
     #[serde(skip)]
     source: Option<String>,
@@ -404,6 +409,11 @@ impl PlanFile {
     /// A plan of one engine stage, as the verb `engine` builds it from flags.
     pub fn of_engine(stage: EngineFile) -> Self {
         Self { engine: vec![stage], ..Self::default() }
+    }
+
+    /// A plan of one storage stage, as the verb `storage` builds it from flags.
+    pub fn of_storage(stage: StorageFile) -> Self {
+        Self { storage: vec![stage], ..Self::default() }
     }
 
     /// The plan on a machine with so many processors: engine stages that name no threads take one

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::spelled;
 
+mod amount;
 mod buckets;
 mod checkpoint;
 mod facts;
@@ -16,6 +17,7 @@ pub mod protocol;
 mod record;
 mod result;
 
+pub use amount::Writes;
 pub use buckets::{Buckets, Latencies};
 pub use checkpoint::{Checkpoint, CheckpointFile, CheckpointModel, MODELS, TransformerShape};
 pub use facts::{DirectIo, FilesystemFacts, Leftover};

@@ -15,8 +15,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // A file format, and what hardware can do: of use to anybody.
     ("loadline-gguf", &[]),
     ("loadline-ceilings", &[]),
-    ("loadline-storage", &["loadline-clock", "loadline-schema"]),
-    ("loadline-engine", &["loadline-schema"]),
+    // A process that answers in JSON lines.
+    ("loadline-child", &[]),
+    ("loadline-storage", &["loadline-child", "loadline-clock", "loadline-schema"]),
+    ("loadline-engine", &["loadline-child", "loadline-schema"]),
     // The only crate that links C++; a build without it lacks one feature.
     ("loadline-embedded", &["loadline-schema", "loadline-gguf", "loadline-clock"]),
     // A driver knows nothing of storing, judging or showing, nor of another driver.

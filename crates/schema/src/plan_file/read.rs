@@ -6,12 +6,8 @@ use super::error::PlanError;
 use super::{PlanFile, place, unknown_key};
 
 /// Sections of plans that a later version carries out.
-const LATER: [(&str, &str); 4] = [
-    ("storage", "[[storage]]"),
-    ("network", "[[network]]"),
-    ("observe", "[observe]"),
-    ("cluster", "[cluster]"),
-];
+const LATER: [(&str, &str); 3] =
+    [("network", "[[network]]"), ("observe", "[observe]"), ("cluster", "[cluster]")];
 
 pub(super) fn parse(text: &str) -> Result<PlanFile, PlanError> {
     refuse_later_sections(text)?;
@@ -29,7 +25,7 @@ fn refuse_later_sections(text: &str) -> Result<(), PlanError> {
         };
         return Err(PlanError {
             message: format!("{section} is not supported by this version"),
-            help: "this version carries out [[engine]] and [[serving]] stages: remove the section, or run it \
+            help: "this version carries out [[engine]], [[storage]] and [[serving]] stages: remove the section, or run it \
                    with a version that knows it"
                 .into(),
             key: (*name).to_owned(),

@@ -14,18 +14,23 @@ mod cost;
 mod engine;
 mod load;
 mod request;
+mod storage;
 mod targets;
 
 /// Names of runs, stages and models are shown in tables and file names.
 const NAME_MAX: usize = 100;
 
 pub(super) fn plan(file: &PlanFile, fresh_seed: u64) -> Result<Plan, Fault> {
-    if file.serving.is_empty() && file.engine.is_empty() {
-        let help = "add one: `[[serving]]` with `endpoint = \"http://host:8000\"`, or `[[engine]]` \
-                    with `model = \"model.gguf\"`";
+    if file.serving.is_empty() && file.engine.is_empty() && file.storage.is_empty() {
+        let help = "add one: `[[serving]]` with `endpoint = \"http://host:8000\"`, `[[engine]]` with \
+                    `model = \"model.gguf\"`, or `[[storage]]` with `path = \"/shared\"`";
         return Err(Fault::at(&[], "the plan has no stage", help));
     }
-    let fallback = if file.serving.is_empty() { "engine" } else { "serving" };
+    let fallback = match (file.serving.is_empty(), file.engine.is_empty()) {
+        (false, _) => "serving",
+        (true, false) => "engine",
+        (true, true) => "storage",
+    };
     let name = file.name.clone().unwrap_or_else(|| fallback.into());
     check_name(&name, "name")?;
     let stages = stages(file)?;
@@ -40,14 +45,14 @@ pub(super) fn plan(file: &PlanFile, fresh_seed: u64) -> Result<Plan, Fault> {
     let points = stages.iter().map(|stage| match stage {
         Stage::Serving(stage) => stage.points.len(),
         Stage::Engine(stage) => stage.cells.len(),
-        Stage::Storage(stage) => stage.cells.len(),
+        Stage::Storage(_) => 0,
     });
     let cost = file.cost.as_ref().map(|cost| cost::cost(cost, points.max().unwrap_or(0)));
     let cost = cost.transpose().map_err(|fault| fault.under(&["cost"]))?;
     Ok(Plan { name, seed: file.seed.unwrap_or(fresh_seed), sla, cost, stages })
 }
 
-/// Engines first, then servers: from the machine upwards.
+/// Engines first, then storage, then servers: from the machine upwards.
 fn stages(file: &PlanFile) -> Result<Vec<Stage>, Fault> {
     let mut stages: Vec<Stage> = Vec::new();
     let mut add = |section: &str, index: usize, stage: Result<Stage, Fault>| {
@@ -63,6 +68,10 @@ fn stages(file: &PlanFile) -> Result<Vec<Stage>, Fault> {
     for (index, given) in file.engine.iter().enumerate() {
         let stage = engine::stage(given, index).map(|stage| Stage::Engine(Box::new(stage)));
         add("engine", index, stage)?;
+    }
+    for (index, given) in file.storage.iter().enumerate() {
+        let stage = storage::stage(given, index).map(|stage| Stage::Storage(Box::new(stage)));
+        add("storage", index, stage)?;
     }
     for (index, given) in file.serving.iter().enumerate() {
         let stage = stage(given, index).map(|stage| Stage::Serving(Box::new(stage)));

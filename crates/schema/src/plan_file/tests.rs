@@ -166,7 +166,7 @@ fn keys_of_other_tools_are_explained() {
 
 #[test]
 fn sections_of_later_versions_are_refused_with_their_line() {
-    for section in ["[[storage]]", "[[network]]", "[observe]", "[cluster]"] {
+    for section in ["[[network]]", "[observe]", "[cluster]"] {
         let error = resolve(&format!("name = \"x\"\n\n{section}\n")).unwrap_err();
         let expected = format!("{section} is not supported by this version\n  3 | {section}\n");
         assert!(error.starts_with("line 3, column ") && error.contains(&expected), "{error}");
@@ -314,6 +314,89 @@ proptest! {
         let text = format!("[[serving]]\nendpoint = \"http://a\"\n{key} = {value}\n");
         if let Err(error) = PlanFile::parse(&text).and_then(|file| file.resolve(1)) {
             prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}
+
+mod storage {
+    use super::*;
+    use crate::plan::Stage;
+    use crate::storage::{IoExtent, LoadMethod, StorageLoad, StorageStage, Workload};
+
+    fn stage(text: &str) -> StorageStage {
+        let plan = PlanFile::parse(text).expect("a plan").resolve(1).expect("it resolves");
+        match plan.stages.into_iter().next() {
+            Some(Stage::Storage(stage)) => *stage,
+            _ => panic!("a storage stage"),
+        }
+    }
+
+    #[test]
+    fn a_path_is_enough() {
+        let stage = stage("[[storage]]\npath = \"/shared\"\n");
+        let workloads: Vec<Workload> = stage.cells.iter().map(|cell| cell.workload).collect();
+        assert_eq!(workloads, [Workload::SeqWrite, Workload::SeqRead, Workload::RandRead]);
+        let StorageLoad::Io(load) = &stage.cells[2].load else { panic!("blocks") };
+        assert_eq!((load.bs_bytes, load.iodepth, load.numjobs), (4096, 32, 1));
+        assert!(load.direct && !load.end_fsync);
+        assert_eq!(load.extent, IoExtent::Runtime { runtime_ns: 10_000_000_000 });
+    }
+
+    #[test]
+    fn fios_words_and_every_combination() {
+        let stage = stage(
+            "[[storage]]\npath = [\"/a\", \"/b\"]\nworkload = [\"randread\", \"write\"]\nbs = [\"4k\", \"64k\"]\niodepth = [1, 8]\nsize = \"64m\"\ntime_based = false\n",
+        );
+        assert_eq!(stage.cells.len(), 16);
+        let StorageLoad::Io(load) = &stage.cells[0].load else { panic!("blocks") };
+        assert_eq!(load.extent, IoExtent::Size { runtime_ns: None });
+    }
+
+    #[test]
+    fn a_model_is_read_in_every_way_and_warm_at_the_end() {
+        let stage = stage("[[storage]]\npath = \"/a\"\nworkload = \"model-load\"\n");
+        let ways: Vec<(LoadMethod, u32, bool)> = stage
+            .cells
+            .iter()
+            .map(|cell| match &cell.load {
+                StorageLoad::ModelLoad(load) => (load.method, load.readers, load.cold),
+                _ => panic!("a load"),
+            })
+            .collect();
+        use LoadMethod::{Direct, Mmap, Pread};
+        let cold = [(Mmap, 1), (Pread, 1), (Pread, 8), (Direct, 1), (Direct, 8)];
+        let cold = cold.map(|(method, readers)| (method, readers, true));
+        assert_eq!(ways, [&cold[..], &[(Mmap, 1, false)]].concat());
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_its_place() {
+        for (text, place, words) in [
+            ("", "storage[0].path", "names no path"),
+            ("path = \"/a\"\nworkload = \"trim\"", "storage[0].workload", "`trim` is no workload"),
+            (
+                "path = \"/a\"\ntarget = { seq_rw = \"1MB/s\" }",
+                "storage[0].target",
+                "does not measure",
+            ),
+            ("path = \"/a\"\nsize = \"1000\"", "storage[0].size", "no whole number of blocks"),
+            ("path = \"/a\"\niodepth = 0", "storage[0].iodepth", "`iodepth` is 0"),
+            ("path = \"/a\"\nrwmixread = 101", "storage[0].rwmixread", "is 101"),
+            (
+                "path = \"/a\"\nworkload = \"checkpoint\"\ncheckpoint = { model = \"gpt\" }",
+                "storage[0].checkpoint.model",
+                "is no model",
+            ),
+            (
+                "path = \"/a\"\nworkload = \"checkpoint\"\ncheckpoint = { ranks = 3, tensor_parallel = 2 }",
+                "storage[0].checkpoint.ranks",
+                "no multiple",
+            ),
+        ] {
+            let plan = PlanFile::parse(&format!("[[storage]]\n{text}\n")).expect("it reads");
+            let error = plan.resolve(1).expect_err(text);
+            assert!(error.key.starts_with(place), "{text}: {}", error.key);
+            assert!(error.message.contains(words), "{text}: {}", error.message);
         }
     }
 }
