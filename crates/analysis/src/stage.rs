@@ -3,6 +3,7 @@
 use loadline_schema::SCHEMA_VERSION;
 use loadline_schema::document::{
     Document, Engine, EngineResult, EngineSummary, Point, RunSummary, Selftest, Serving,
+    StorageResult, StorageSummary,
 };
 use loadline_schema::event::Warning;
 use loadline_schema::plan::{Find, Load, ServingStage};
@@ -25,6 +26,7 @@ pub struct StageResult<'a> {
 pub fn document(
     run: RunSummary,
     engines: Vec<(EngineSummary, Vec<EngineResult>)>,
+    storages: Vec<(StorageSummary, Vec<StorageResult>)>,
     stages: Vec<StageResult<'_>>,
     selftest: Option<Selftest>,
     warnings: Vec<Warning>,
@@ -45,6 +47,7 @@ pub fn document(
     }
     let warnings = without_repeats(all.into_iter().chain(warnings).collect());
     let (engine_stages, cells): (Vec<_>, Vec<_>) = engines.into_iter().unzip();
+    let (storage_stages, storage_cells): (Vec<_>, Vec<_>) = storages.into_iter().unzip();
     Document {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -53,6 +56,8 @@ pub fn document(
         serving: priced,
         engine: cells.into_iter().flatten().collect(),
         engine_stages,
+        storage: storage_cells.into_iter().flatten().collect(),
+        storage_stages,
         selftest,
         warnings,
         ..Document::default()

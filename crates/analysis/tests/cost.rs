@@ -297,7 +297,7 @@ fn priced(
         seed: 1,
         hosts: Vec::new(),
     };
-    let mut found = document(run, Vec::new(), vec![result], None, Vec::new());
+    let mut found = document(run, Vec::new(), Vec::new(), vec![result], None, Vec::new());
     let codes: Vec<&str> = found.warnings.iter().map(|w| w.code.as_str()).collect();
     let warned = codes.contains(&"idle_power_assumed");
     assert_eq!(warned, plan.duty_cycle.is_some() && plan.idle_watts.is_none(), "{codes:?}");

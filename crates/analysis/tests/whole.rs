@@ -44,7 +44,8 @@ fn the_document_holds_stage_facts_and_no_secret() {
     let points = vec![serving_point(input, LOAD, [trial(0, vec![ok(0, 0, 50)])])];
     let told = Warning::new("discovery", "no version", "none");
     let result = StageResult { input, points };
-    let found = document(run(), Vec::new(), vec![result], None, vec![told.clone(), told]);
+    let found =
+        document(run(), Vec::new(), Vec::new(), vec![result], None, vec![told.clone(), told]);
     let serving = &found.serving[0];
     assert_eq!(serving.endpoint, ["https://localhost:8443/v1"]);
     assert_eq!((serving.model.as_deref(), serving.template_tokens), (Some("small"), Some(31)));
@@ -60,7 +61,7 @@ fn the_document_holds_stage_facts_and_no_secret() {
 fn an_open_stage_elsewhere_has_no_warning_of_its_own() {
     let stage = ServingStage { points: vec![Load::Burst { requests: 4 }], ..stage() };
     let result = StageResult { input: input(&stage), points: Vec::new() };
-    let found = document(run(), Vec::new(), vec![result], None, Vec::new());
+    let found = document(run(), Vec::new(), Vec::new(), vec![result], None, Vec::new());
     assert_eq!(found.warnings, []);
     assert_eq!(found.serving[0].model, None);
 }

@@ -10,6 +10,7 @@ use crate::cost_args::CostArgs;
 use crate::engine_args::EngineArgs;
 use crate::serving_args::ServingArgs;
 use crate::sla_args::SlaArgs;
+use crate::storage_args::StorageArgs;
 use crate::table_args::{AnalyzeArgs, TokenArgs};
 
 /// Tells how much load an LLM server carries, and how well.
@@ -26,6 +27,8 @@ pub(crate) enum Verb {
     Engine(Box<EngineArgs>),
     /// Put load on an OpenAI-compatible server and measure it
     Serving(Box<ServingArgs>),
+    /// Measure storage: blocks as fio does, checkpoints, loads of models
+    Storage(Box<StorageArgs>),
     /// Carry out a plan (TOML); without one: a quick look at this machine
     Run(RunArgs),
     /// Check a plan, its targets, and whether its trials are long enough, without loading them
@@ -38,7 +41,7 @@ pub(crate) enum Verb {
     Cost(Box<PriceArgs>),
     /// Compare two runs: what changed, how sure that is, and whether a gate holds
     Compare(CompareArgs),
-    /// Read results of llama-bench or llama-batched-bench into a run
+    /// Read results of llama-bench, llama-batched-bench or fio into a run
     Import(Box<ImportArgs>),
     /// Write the records of a run as CSV, JSON lines or Parquet
     Export(ExportArgs),
@@ -51,6 +54,9 @@ pub(crate) enum Verb {
     /// Another program that ends with this process
     #[command(name = crate::launch::TIED, hide = true)]
     Tied(TiedArgs),
+    /// The child of this program that does I/O
+    #[command(name = crate::storage_launch::WORKER, hide = true)]
+    StorageWorker,
     /// The measuring child of this program
     #[cfg(feature = "embedded")]
     #[command(name = crate::launch::WORKER, hide = true)]
@@ -134,7 +140,8 @@ pub(crate) struct RunOptions {
     /// Show one exchange with the server before the load, keys masked
     #[arg(short, long)]
     pub(crate) verbose: bool,
-    /// Do not ask back: load that leaves this network may be large
+    /// Do not ask back: load that leaves this network may be large, and storage may be measured in
+    /// the root of a mount
     #[arg(long)]
     pub(crate) yes: bool,
     /// No live view, only what went wrong

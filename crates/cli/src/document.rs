@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use loadline_analysis::{
-    EngineInput, PointAnalysis, SearchSettings, StageInput, StageResult, TrialInput, TrialStart,
-    document, engine_results, latest_parts, load_value,
+    EngineInput, PointAnalysis, SearchSettings, StageInput, StageResult, StorageInput, TrialInput,
+    TrialStart, document, engine_results, latest_parts, load_value,
 };
-use loadline_schema::document::{Document, Point, RunSummary};
+use loadline_schema::document::{Document, Point, RunSummary, StorageResult, StorageSummary};
 use loadline_schema::engine::{EngineFacts, EngineStage, EngineTrial, MemoryBandwidth};
 use loadline_schema::event::{Calibration, Event, EventKind, TargetFacts, TrialEnd, Warning};
 use loadline_schema::manifest::RunStatus;
 use loadline_schema::outcome::Phase;
 use loadline_schema::plan::{Load, Plan, ServingStage, Stage};
 use loadline_schema::record::TrialId;
+use loadline_schema::storage::{FilesystemFacts, Leftover, StorageStage, StorageTrial};
 use loadline_store::{RunReader, RunState, StoreError};
 
 use crate::cost_args::CostArgs;
@@ -38,6 +39,10 @@ struct Log {
     bandwidths: BTreeMap<u16, MemoryBandwidth>,
     cells: BTreeMap<TrialId, EngineTrial>,
     failed: BTreeMap<TrialId, String>,
+    /// File systems of storage stages, each path once, as last looked at.
+    filesystems: BTreeMap<u16, Vec<FilesystemFacts>>,
+    leftovers: BTreeMap<u16, Vec<Leftover>>,
+    storage: BTreeMap<TrialId, StorageTrial>,
     warnings: Vec<Warning>,
 }
 
@@ -78,12 +83,31 @@ impl Log {
             EventKind::EngineTrial { trial, measured } => {
                 self.cells.insert(trial, measured);
             }
-            EventKind::EngineCellFailed { trial, why } => {
+            EventKind::EngineCellFailed { trial, why }
+            | EventKind::StorageCellFailed { trial, why } => {
                 self.failed.insert(trial, why);
+            }
+            EventKind::StorageFacts { stage, facts, leftovers } => {
+                self.storage_facts(stage, *facts, leftovers);
+            }
+            EventKind::StorageTrial { trial, measured } => {
+                self.storage.insert(trial, *measured);
             }
             EventKind::Warning(warning) => self.warnings.push(warning),
             _ => {}
         }
+    }
+}
+
+impl Log {
+    fn storage_facts(&mut self, stage: u16, facts: FilesystemFacts, leftovers: Vec<Leftover>) {
+        let known = self.filesystems.entry(stage).or_default();
+        known.retain(|other| other.path != facts.path);
+        known.push(facts);
+        // What was only seen at first may be removed later.
+        let all = self.leftovers.entry(stage).or_default();
+        all.retain(|other| leftovers.iter().all(|leftover| leftover.path != other.path));
+        all.extend(leftovers);
     }
 }
 
@@ -123,6 +147,7 @@ impl Stored {
         let points = (0..).zip(&self.plan.stages).map(|(index, stage)| match stage {
             Stage::Serving(stage) => self.loads(index, stage).len(),
             Stage::Engine(stage) => stage.cells.len(),
+            Stage::Storage(_) => 0,
         });
         self.plan.cost = cost.plan_over(self.plan.cost.as_ref(), points.max().unwrap_or(0))?;
         Ok(())
@@ -155,9 +180,15 @@ impl Stored {
         }
         let engines = (0..).zip(&self.plan.stages).filter_map(|(index, stage)| match stage {
             Stage::Engine(stage) => Some(engine_results(&self.engine_input(index, stage))),
-            Stage::Serving(_) => None,
+            Stage::Serving(_) | Stage::Storage(_) => None,
         });
         let engines = engines.collect();
+        let mut storages = Vec::new();
+        for (index, stage) in (0..).zip(&self.plan.stages) {
+            if let Stage::Storage(stage) = stage {
+                storages.push(self.storage(index, stage)?);
+            }
+        }
         let summary = RunSummary {
             id: manifest.id,
             name: manifest.name,
@@ -174,7 +205,39 @@ impl Stored {
             hosts: manifest.hosts,
         };
         let warnings = self.log.warnings.clone();
-        Ok(document(summary, engines, stages, manifest.selftest.clone(), warnings))
+        Ok(document(summary, engines, storages, stages, manifest.selftest.clone(), warnings))
+    }
+
+    /// What a storage stage came to.
+    fn storage(
+        &self,
+        index: u16,
+        stage: &StorageStage,
+    ) -> Result<(StorageSummary, Vec<StorageResult>), StoreError> {
+        let of_stage = |id: &TrialId| id.stage == index;
+        let trials: Vec<(TrialId, StorageTrial)> = self
+            .log
+            .storage
+            .iter()
+            .filter(|(id, _)| of_stage(id))
+            .map(|(id, trial)| (*id, trial.clone()))
+            .collect();
+        let failures: Vec<(TrialId, String)> = self
+            .log
+            .failed
+            .iter()
+            .filter(|(id, _)| of_stage(id))
+            .map(|(id, why)| (*id, why.clone()))
+            .collect();
+        let intervals = self.run.intervals(index)?;
+        Ok(loadline_analysis::storage(&StorageInput {
+            stage,
+            filesystems: self.log.filesystems.get(&index).map_or(&[], Vec::as_slice),
+            leftovers: self.log.leftovers.get(&index).map_or(&[], Vec::as_slice),
+            trials: &trials,
+            intervals: &intervals,
+            failures: &failures,
+        }))
     }
 
     fn engine_input<'a>(&'a self, index: u16, stage: &'a EngineStage) -> EngineInput<'a> {

@@ -66,6 +66,7 @@ impl From<RunError> for Failure {
             | RunError::Limits(_)
             | RunError::Key(_)
             | RunError::Engine(_)
+            | RunError::Storage(_)
             | RunError::Prompts(_) => Exit::Usage,
             RunError::Store(error) => store_exit(error),
             _ => Exit::Internal,

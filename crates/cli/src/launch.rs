@@ -16,13 +16,16 @@ use std::time::Duration;
 use loadline_ceilings::{CeilingError, Machine};
 use loadline_engine::{Found, ServerProcess, Worker};
 use loadline_gguf::{Made, Model, Preset, Shape, Summary, Weights};
-use loadline_runner::{Engine, Launch, RunError, Server};
+use loadline_runner::{Engine, Launch, RunError, Server, Storage};
 use loadline_schema::engine::{
     EmbeddedServer, EngineCell, EngineFacts, EngineStage, EngineTrial, MemoryBandwidth, ModelFacts,
     ModelSource,
 };
 use loadline_schema::engine_protocol::Request;
+use loadline_schema::storage::StorageStage;
 use loadline_serving::trial::Stop;
+
+use crate::storage_launch::Directories;
 use rustix::fs::{Mode, OFlags, open, statvfs};
 
 /// Hidden verbs: what the children of this program do.
@@ -39,6 +42,8 @@ const BANDWIDTH_TRIALS: u32 = 5;
 /// Opens engines and starts servers. Models made on the spot are made once and vanish with it.
 #[derive(Default)]
 pub(crate) struct Launcher {
+    /// Storage may be measured in the root of a mount.
+    pub(crate) mount_root: bool,
     made: RefCell<BTreeMap<String, Ready>>,
 }
 
@@ -197,6 +202,10 @@ impl Launch for Launcher {
         let process = ServerProcess::start(command)
             .map_err(|error| RunError::Engine(format!("{}: {error}", server.model)))?;
         Ok(Box::new(Started { process, _model: ready }))
+    }
+
+    fn storage(&self, stage: &StorageStage, seed: u64) -> Result<Box<dyn Storage>, RunError> {
+        Ok(Box::new(Directories::new(stage, seed, self.mount_root)))
     }
 
     fn memory_bandwidth(&self) -> Result<MemoryBandwidth, RunError> {

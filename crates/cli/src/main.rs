@@ -16,6 +16,8 @@ mod progress;
 mod quick_look;
 mod serving_args;
 mod sla_args;
+mod storage_args;
+mod storage_launch;
 mod table_args;
 mod verbs;
 
@@ -40,6 +42,7 @@ fn main() -> std::process::ExitCode {
     let result = match verb {
         Verb::Engine(args) => verbs::engine::run(&args),
         Verb::Serving(args) => verbs::serving::run(&args),
+        Verb::Storage(args) => verbs::storage::run(&args),
         Verb::Run(args) => verbs::run::run(&args),
         Verb::Check(args) => verbs::check::run(&args),
         Verb::Report(args) => verbs::report::run(&args),
@@ -52,6 +55,7 @@ fn main() -> std::process::ExitCode {
         Verb::Selftest(args) => verbs::selftest::run(&args),
         Verb::Completions(args) => verbs::completions::run(&args),
         Verb::Tied(args) => verbs::tied::run(&args),
+        Verb::StorageWorker => Ok(verbs::storage::worker()),
         #[cfg(feature = "embedded")]
         Verb::EmbeddedWorker => verbs::embedded::worker(),
         #[cfg(feature = "embedded")]

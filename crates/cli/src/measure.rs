@@ -67,7 +67,10 @@ pub(crate) fn measure(
     let stop = Arc::new(Stop::default());
     stop_on_signals(&stop)?;
     let mut view = View::new(&plan, options.quiet);
-    let launcher = Launcher::default();
+    let launcher = Launcher { mount_root: options.yes, ..Launcher::default() };
+    for words in preview::writes(&plan) {
+        say(&format!("loadline: {words}"));
+    }
     let request = Request {
         plan: &plan,
         plan_toml,
@@ -151,14 +154,20 @@ fn judged_exit(document: &Document) -> Exit {
     let is_incomplete = |stage: &Serving| {
         stage.points.iter().any(|p| p.incomplete.is_some() && !is_finding(stage, p))
     };
-    let is_cut_short = document.engine.iter().any(|cell| cell.failed.is_some());
+    let is_cut_short = document.engine.iter().any(|cell| cell.failed.is_some())
+        || document.storage.iter().any(|cell| cell.failed.is_some());
     if is_cut_short || document.serving.iter().any(is_incomplete) {
         Exit::Incomplete
-    } else if misses_an_sla(document) {
+    } else if misses_an_sla(document) || misses_a_target(document) {
         Exit::SlaMissed
     } else {
         Exit::Ok
     }
+}
+
+/// Whether a bandwidth that was stated is not reached.
+fn misses_a_target(document: &Document) -> bool {
+    document.storage.iter().any(|cell| cell.target.is_some_and(|target| !target.met))
 }
 
 /// Whether there is an SLA that no point of a stage keeps, by the estimates.

@@ -8,6 +8,7 @@ use loadline_schema::engine::{EngineCell, EngineStage};
 use loadline_schema::plan::{
     Api, Extent, Find, Length, Load, Plan, Prompt, ServingStage, Stage, Warmup,
 };
+use loadline_schema::storage::StorageStage;
 
 /// The preview of a plan.
 pub(crate) fn dry_run(plan: &Plan) -> String {
@@ -16,6 +17,7 @@ pub(crate) fn dry_run(plan: &Plan) -> String {
         match stage {
             Stage::Serving(stage) => stage_preview(&mut text, stage),
             Stage::Engine(stage) => engine_preview(&mut text, stage),
+            Stage::Storage(stage) => storage_preview(&mut text, stage),
         }
     }
     text
@@ -76,6 +78,51 @@ fn engine_preview(text: &mut String, stage: &EngineStage) {
     line("prompt", &format!("{} tokens", axis(|cell| cell.prompt_tokens)));
     line("output", &format!("{} tokens", axis(|cell| cell.output_tokens)));
     line("trials", &format!("{} of each of {} cells", stage.trials, stage.cells.len()));
+}
+
+fn storage_preview(text: &mut String, stage: &StorageStage) {
+    let mut line = |name: &str, value: &str| {
+        writeln!(text, "  {name:<10} {value}").expect("invariant: text grows");
+    };
+    line("stage", &stage.name);
+    for path in stage.paths() {
+        line("path", path);
+        for cell in stage.cells.iter().filter(|cell| cell.path == path) {
+            line("", &cell.in_words());
+        }
+        line("files", &quantity::bytes(stage.space_bytes(path)));
+        line("writes", &writes_words(stage, path));
+    }
+    line("trials", &format!("{} of each of {} cells", stage.trials, stage.cells.len()));
+}
+
+/// What the storage stages of a plan write, told before anything is written.
+pub(crate) fn writes(plan: &Plan) -> Vec<String> {
+    let mut words = Vec::new();
+    for stage in &plan.stages {
+        let Stage::Storage(stage) = stage else { continue };
+        words.extend(stage.paths().into_iter().map(|path| {
+            let files = quantity::bytes(stage.space_bytes(path));
+            format!("{path}: files of {files}; writes {}", writes_words(stage, path))
+        }));
+    }
+    words
+}
+
+fn writes_words(stage: &StorageStage, path: &str) -> String {
+    let writes = stage.writes(path);
+    let most = quantity::bytes(stage.limits.max_write_bytes);
+    let certain = quantity::bytes(writes.certain);
+    match (writes.timed, writes.certain > stage.limits.max_write_bytes) {
+        (_, true) => format!("{certain} and more, but ends at {most} (--max-write)"),
+        (true, false) if writes.certain == 0 => {
+            format!("as much as goes in the time, at most {most} (--max-write)")
+        }
+        (true, false) => {
+            format!("{certain}, and as much as goes in the time, at most {most} (--max-write)")
+        }
+        (false, false) => certain,
+    }
 }
 
 fn stage_preview(text: &mut String, stage: &ServingStage) {

@@ -6,10 +6,11 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressStyle};
 use loadline_report::quantity;
 use loadline_schema::engine::{EngineStage, EngineTrial};
-use loadline_schema::event::{Event, EventKind, Progress, TrialEnd};
+use loadline_schema::event::{Event, EventKind, Progress, StorageProgress, TrialEnd};
 use loadline_schema::outcome::Phase;
 use loadline_schema::plan::{Load, Plan, Stage};
 use loadline_schema::record::TrialId;
+use loadline_schema::storage::{EndedBy, StorageStage, StorageTrial};
 
 use crate::output::say;
 
@@ -36,6 +37,40 @@ fn cell_name(stage: &EngineStage, id: TrialId) -> String {
     let mut words = vec![cell.place(stage.cells.iter())];
     words.push(format!("trial {} of {}", id.trial + 1, stage.trials));
     words.join(", ")
+}
+
+/// "/shared: rand-read, bs 4 KiB, iodepth 32, 1 job, trial 1 of 3".
+fn storage_name(stage: &StorageStage, id: TrialId) -> String {
+    let Some(cell) = stage.cells.get(usize::from(id.point)) else { return String::new() };
+    let several = stage.paths().len() > 1;
+    let path = if several { format!("{}: ", cell.path) } else { String::new() };
+    let trial = if stage.trials > 1 {
+        format!(", trial {} of {}", id.trial + 1, stage.trials)
+    } else {
+        String::new()
+    };
+    format!("{path}{}{trial}", cell.in_words())
+}
+
+/// "512 MB/s in 10.0 s", or why it ended early.
+fn storage_words(trial: &StorageTrial) -> String {
+    if let Some(failure) = &trial.failure {
+        return failure.message.clone();
+    }
+    let bytes: u64 = trial.workers.iter().map(|w| w.read_bytes + w.write_bytes).sum();
+    let first = trial.workers.iter().map(|worker| worker.first_ns).min().unwrap_or(0);
+    let last = trial.workers.iter().map(|worker| worker.last_ns).max().unwrap_or(0);
+    let seconds = last.saturating_sub(first) as f64 / 1e9;
+    let early = match trial.ended_by {
+        EndedBy::Interrupted => ", interrupted",
+        EndedBy::MaxWrite => ", ended by --max-write",
+        _ => "",
+    };
+    if seconds <= 0.0 {
+        return format!("nothing measured{early}");
+    }
+    let rate = quantity::bandwidth(bytes as f64 / seconds);
+    format!("{rate} in {seconds:.1} s{early}")
 }
 
 impl<'a> View<'a> {
@@ -92,6 +127,13 @@ impl<'a> View<'a> {
             EventKind::EngineCellFailed { trial, why } => {
                 self.line(&format!("{}: {why}", self.name(*trial)));
             }
+            EventKind::StorageTrial { trial, measured } => {
+                self.line(&format!("{}: {}", self.name(*trial), storage_words(measured)));
+            }
+            EventKind::StorageCellFailed { trial, why } => {
+                self.line(&format!("{}: {why}", self.name(*trial)));
+            }
+            EventKind::StorageProgress(progress) => self.storage_progress(progress),
             EventKind::Progress(progress) => self.progress(event.at_ns, progress),
             EventKind::TrialEnded(end) => self.ended(end),
             EventKind::Warning(warning) => self.line(&format!("warning: {}", warning.message)),
@@ -131,6 +173,13 @@ impl<'a> View<'a> {
             self.rate,
             ttft.unwrap_or_default()
         ));
+    }
+
+    fn storage_progress(&self, progress: &StorageProgress) {
+        let Some(bar) = &self.bar else { return };
+        bar.set_position((progress.done.unwrap_or(0.0) * STEPS as f64) as u64);
+        let rate = quantity::bandwidth(progress.bytes_per_s);
+        bar.set_message(format!("{}: {rate}", progress.doing));
     }
 
     fn ended(&self, end: &TrialEnd) {
@@ -173,6 +222,7 @@ impl<'a> View<'a> {
         let stage = match self.plan.stages.get(usize::from(id.stage)) {
             Some(Stage::Serving(stage)) => stage,
             Some(Stage::Engine(stage)) => return cell_name(stage, id),
+            Some(Stage::Storage(stage)) => return storage_name(stage, id),
             None => return String::new(),
         };
         let points = match stage.find {

@@ -64,6 +64,11 @@ impl RunClock {
         self.origin_unix_ns
     }
 
+    /// The origin on the monotonic clock, ns: what a child process needs for the same time line.
+    pub fn origin_monotonic_ns(&self) -> u64 {
+        self.origin_ns
+    }
+
     /// A reading of the monotonic clock as time since the origin, ns.
     pub fn at_monotonic(&self, monotonic_ns: u64) -> u64 {
         monotonic_ns.wrapping_sub(self.origin_ns)

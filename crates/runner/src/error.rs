@@ -27,6 +27,9 @@ pub enum RunError {
     /// An engine or a server could not be started, or it refuses the model.
     #[error("{0}")]
     Engine(String),
+    /// A directory is not measured.
+    #[error("{0}")]
+    Storage(String),
     /// Prompts could not be read.
     #[error("{0}")]
     Prompts(String),

@@ -11,13 +11,15 @@ mod past;
 mod recorder;
 mod run;
 mod serving_stage;
+mod storage_stage;
 
 pub use engine_stage::PreparedEngine;
 pub use error::RunError;
 pub use import::import;
-pub use launch::{Engine, Launch, NoLaunch, Server};
+pub use launch::{Engine, Launch, NoLaunch, Server, Storage, StorageRow};
 pub use limits::{Limits, check_limits, reserve_files};
 pub use run::{
     Asked, Choose, Finished, NoSearch, PreparedStage, Request, Resume, Session, prepare, run,
 };
 pub use serving_stage::Prepared;
+pub use storage_stage::PreparedStorage;

@@ -6,12 +6,13 @@ use loadline_schema::engine::EngineFacts;
 use loadline_schema::event::{EndedEarly, Event, EventKind};
 use loadline_schema::plan::{Load, Plan, Stage};
 use loadline_schema::record::TrialId;
+use loadline_schema::storage::EndedBy;
 
 /// Trials that ended, and chosen points, by stage.
 #[derive(Debug, Default)]
 pub(crate) struct Past {
     done: BTreeMap<u16, Vec<(TrialId, Load)>>,
-    /// Trials of engines: stage, cell, trial.
+    /// Trials of engines and storage: stage, cell, trial.
     cells: BTreeSet<(u16, u16, u16)>,
     engines: BTreeMap<u16, EngineFacts>,
     chosen: BTreeMap<u16, Vec<Load>>,
@@ -27,6 +28,9 @@ impl Past {
                     past.chosen.entry(stage).or_default().push(load);
                 }
                 EventKind::EngineTrial { trial, .. } => past.add_cell(trial),
+                EventKind::StorageTrial { trial, measured } if is_whole(measured.ended_by) => {
+                    past.add_cell(trial);
+                }
                 EventKind::EngineFacts { stage, facts } => {
                     past.engines.insert(stage, *facts);
                 }
@@ -61,7 +65,7 @@ impl Past {
         self.engines.get(&stage)
     }
 
-    /// Notes a trial of an engine's cell.
+    /// Notes a trial of a cell.
     pub(crate) fn add_cell(&mut self, id: TrialId) {
         self.cells.insert((id.stage, id.point, id.trial));
     }
@@ -92,6 +96,11 @@ impl Past {
             }
         }
     }
+}
+
+/// Whether a storage trial that ended like this need not be repeated.
+pub(crate) fn is_whole(ended_by: EndedBy) -> bool {
+    matches!(ended_by, EndedBy::Runtime | EndedBy::Size | EndedBy::MaxWrite)
 }
 
 #[cfg(test)]

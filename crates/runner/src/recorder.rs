@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use loadline_schema::event::{EndedEarly, Event};
 use loadline_schema::outcome::Outcome;
 use loadline_schema::record::RequestRow;
+use loadline_schema::storage::{IoInterval, SlowIo};
 use loadline_serving::trial::Stop;
 use loadline_serving::{Batch, Sink};
 use loadline_store::{RunWriter, StoreError};
@@ -19,6 +20,7 @@ const QUEUE: usize = 64;
 enum Message {
     Batch(Batch),
     Event(Box<Event>),
+    Io(Vec<IoInterval>, Vec<SlowIo>),
     /// Everything before this is written.
     Flush(SyncSender<()>),
 }
@@ -118,6 +120,13 @@ impl Recorder {
         self.send(Message::Event(Box::new(event.clone())));
     }
 
+    /// Appends rows of a storage trial.
+    pub(crate) fn io(&self, intervals: Vec<IoInterval>, slow: Vec<SlowIo>) {
+        if !intervals.is_empty() || !slow.is_empty() {
+            self.send(Message::Io(intervals, slow));
+        }
+    }
+
     /// Waits until everything handed in so far is written.
     pub(crate) fn flush(&self) {
         let (done, written) = sync_channel(1);
@@ -181,6 +190,10 @@ fn write_all(
                 seen.keep_texts(batch.texts);
                 let starts = writer.append_starts(&batch.starts);
                 starts.and_then(|()| writer.append_requests(&batch.rows))
+            }
+            Message::Io(..) if failure.is_some() => continue,
+            Message::Io(intervals, slow) => {
+                writer.append_intervals(&intervals).and_then(|()| writer.append_slow(&slow))
             }
             Message::Event(event) => writer.event(&event),
         };

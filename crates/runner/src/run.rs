@@ -20,6 +20,9 @@ use crate::launch::Launch;
 use crate::past::Past;
 use crate::recorder::Recorder;
 use crate::serving_stage::{Pace, Prepared};
+use crate::storage_stage::PreparedStorage;
+
+mod cells;
 
 /// What to run, and where to keep it.
 pub struct Request<'a> {
@@ -116,6 +119,8 @@ pub enum PreparedStage<'a> {
     Serving(Box<Prepared<'a>>),
     /// Its engine is open.
     Engine(Box<PreparedEngine<'a>>),
+    /// Its paths were looked at.
+    Storage(Box<PreparedStorage<'a>>),
 }
 
 impl PreparedStage<'_> {
@@ -124,6 +129,7 @@ impl PreparedStage<'_> {
         match self {
             Self::Serving(stage) => stage.opening_events(),
             Self::Engine(stage) => stage.opening_events(),
+            Self::Storage(stage) => stage.opening_events(),
         }
     }
 }
@@ -146,7 +152,8 @@ pub fn prepare<'a>(
                 PreparedStage::Engine(Box::new(PreparedEngine::new(index, stage, launch)?))
             }
             Stage::Storage(stage) => {
-                return Err(RunError::Engine(format!("nothing measures {}", stage.name)));
+                let prepared = PreparedStorage::new(index, stage, plan.seed, launch)?;
+                PreparedStage::Storage(Box::new(prepared))
             }
         })
     });
@@ -170,6 +177,14 @@ fn open_writer(request: &Request<'_>, clock: RunClock) -> Result<RunWriter, Stor
             &start,
         ),
     }
+}
+
+/// What kind of stage is under way.
+#[derive(Clone, Copy)]
+enum Kind {
+    Serving,
+    Engine,
+    Storage,
 }
 
 /// Whether nothing more is to be sent; other reasons end their trial alone.
@@ -262,20 +277,32 @@ impl<'a> Session<'a> {
         watch: &mut dyn FnMut(&Event),
     ) -> Result<bool, RunError> {
         while let Some(stage) = self.stages.front() {
-            let is_engine = matches!(stage, PreparedStage::Engine(_));
+            let kind = match stage {
+                PreparedStage::Serving(_) => Kind::Serving,
+                PreparedStage::Engine(_) => Kind::Engine,
+                PreparedStage::Storage(_) => Kind::Storage,
+            };
             if let Some(why) = self.stop.why().or(self.ended_early.filter(|why| ends_the_run(*why)))
             {
                 self.ended_early.get_or_insert(why);
+                self.close_storage(true, watch);
                 return Ok(false);
             }
-            if is_engine {
-                if self.cell(watch) {
-                    return Ok(true);
-                }
-            } else if let Some((id, load)) = self.next_trial(choose, watch)? {
-                self.trial(id, load, watch)?;
+            let more = match kind {
+                Kind::Engine => self.cell(watch),
+                Kind::Storage => self.storage_trial(watch),
+                Kind::Serving => match self.next_trial(choose, watch)? {
+                    Some((id, load)) => {
+                        self.trial(id, load, watch)?;
+                        true
+                    }
+                    None => false,
+                },
+            };
+            if more {
                 return Ok(true);
             }
+            self.close_storage(false, watch);
             self.stages.pop_front();
             self.next = 0;
             self.open_stage(watch);
@@ -323,50 +350,6 @@ impl<'a> Session<'a> {
             Some(PreparedStage::Serving(stage)) => stage,
             _ => unreachable!("invariant: only asked for while a serving stage is under way"),
         }
-    }
-
-    /// Carries out the next cell of an engine stage; whether there was one.
-    fn cell(&mut self, watch: &mut dyn FnMut(&Event)) -> bool {
-        let Some(PreparedStage::Engine(stage)) = self.stages.front_mut() else { return false };
-        let Some((point, missing)) = stage.next_cell(&self.past) else { return false };
-        let (clock, recorder, past) = (self.clock, &mut self.recorder, &mut self.past);
-        let index = stage.index();
-        let id = |trial| TrialId { stage: index, point, trial, part: self.part };
-        let mut tell = |kind: EventKind| {
-            let event = Event { at_ns: clock.now_ns(), kind };
-            watch(&event);
-            recorder.event(&event);
-        };
-        tell(EventKind::TrialStarted { trial: id(missing[0]) });
-        let mut measured = 0;
-        let result = stage.measure(point, missing.len() as u32, &self.stop, &mut |trial| {
-            let Some(number) = missing.get(measured) else { return };
-            measured += 1;
-            past.add_cell(id(*number));
-            tell(EventKind::EngineTrial { trial: id(*number), measured: trial });
-            if let Some(next) = missing.get(measured) {
-                tell(EventKind::TrialStarted { trial: id(*next) });
-            }
-        });
-        let number = missing.get(measured).or(missing.last()).copied().unwrap_or_default();
-        match (result, self.stop.why()) {
-            (Err(_), Some(why)) => {
-                self.ended_early.get_or_insert(why);
-            }
-            (Err(why), None) => {
-                tell(EventKind::EngineCellFailed { trial: id(number), why });
-                self.cell_failed = true;
-            }
-            (Ok(notes), _) => {
-                let place = stage.place(point);
-                for note in notes {
-                    let message = format!("{place}: {note}");
-                    tell(EventKind::Warning(Warning::new("engine_note", message, "")));
-                }
-            }
-        }
-        self.recorder.flush();
-        true
     }
 
     /// The next trial of the stage that was not carried out yet.

@@ -285,7 +285,7 @@ impl RunWriter {
     /// # Errors
     /// [`StoreError::Append`] when the disk is full or broken.
     pub fn event(&mut self, event: &Event) -> Result<(), StoreError> {
-        if matches!(event.kind, EventKind::Progress(_)) {
+        if matches!(event.kind, EventKind::Progress(_) | EventKind::StorageProgress(_)) {
             return Ok(());
         }
         self.line.clear();

@@ -9,6 +9,7 @@ use loadline_schema::event::{Calibration, EventKind, TargetFacts};
 use loadline_schema::plan::{Extent, Load, Plan, ServingStage, Stage};
 use loadline_schema::plan_file::PlanFile;
 use loadline_schema::sla::Sla;
+use loadline_schema::storage::StorageStage;
 
 use crate::args::CheckArgs;
 use crate::exit::{Exit, Failure};
@@ -37,6 +38,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
                 Checked::new(prepared.opening_events(), stage).tell(&mut page, &plan);
             }
             Stage::Engine(stage) => tell_engine(&mut page, prepared.opening_events(), stage),
+            Stage::Storage(stage) => tell_storage(&mut page, prepared.opening_events(), stage),
         }
     }
     missing_for_all(&mut page, &plan);
@@ -204,6 +206,36 @@ fn tell_engine(page: &mut String, events: Vec<EventKind>, stage: &EngineStage) {
     let (cells, trials) = (stage.cells.len() as u64, u64::from(stage.trials));
     let text = format!("{} cells, {trials} trials each", quantity::count(cells));
     line(page, 2, &text);
+}
+
+/// Paths that were looked at.
+fn tell_storage(page: &mut String, events: Vec<EventKind>, stage: &StorageStage) {
+    page.push('\n');
+    line(page, 0, &stage.name);
+    for event in events {
+        let EventKind::StorageFacts { facts, leftovers, .. } = event else { continue };
+        let free = quantity::bytes(facts.free_bytes);
+        let text = format!(
+            "{}: {} ({}), {free} free, needs {}",
+            facts.path,
+            facts.kind,
+            facts.source,
+            quantity::bytes(stage.space_bytes(&facts.path))
+        );
+        line(page, 2, &text);
+        for leftover in leftovers {
+            line(
+                page,
+                2,
+                &format!("! left by an earlier run on {}: {}", leftover.host, leftover.path),
+            );
+        }
+        if facts.in_memory {
+            line(page, 2, "! it lives in memory: figures are not those of storage");
+        }
+    }
+    let (cells, trials) = (stage.cells.len() as u64, u64::from(stage.trials));
+    line(page, 2, &format!("{} cells, {trials} trials each", quantity::count(cells)));
 }
 
 /// What no stage has.

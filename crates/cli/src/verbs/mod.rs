@@ -15,4 +15,5 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod selftest;
 pub(crate) mod serving;
+pub(crate) mod storage;
 pub(crate) mod tied;
