@@ -10,12 +10,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::paired::{LEAST_PAIRS, in_turns, interval};
 use crate::workspace;
-
-/// Pairs that an interval needs at least.
-const LEAST_PAIRS: usize = 15;
-/// Two-sided 95 % quantile of Student's t with so many degrees of freedom at least: 14 (15 pairs).
-const T_14: f64 = 2.145;
 
 /// A cell that is compared: its flags for `loadline engine`, and its name.
 const CELLS: [(&str, &[&str]); 5] = [
@@ -76,11 +72,7 @@ impl Bench {
         pairs: usize,
     ) -> Result<()> {
         let (mut prompt, mut decode) = (Vec::new(), Vec::new());
-        for pair in 0..pairs {
-            // Which side goes first changes, too.
-            let (first, second) = if pair % 2 == 0 { (a, b) } else { (b, a) };
-            let (one, other) = (self.rates(first)?, self.rates(second)?);
-            let (mine, theirs) = if pair % 2 == 0 { (one, other) } else { (other, one) };
+        for (mine, theirs) in in_turns(pairs, || self.rates(a), || self.rates(b))? {
             prompt.extend(mine.0.zip(theirs.0).map(|(a, b)| a / b));
             decode.extend(mine.1.zip(theirs.1).map(|(a, b)| a / b));
         }
@@ -111,17 +103,4 @@ impl Bench {
         let rate = |name: &str| document["engine"][0][name]["value"].as_f64();
         Ok((rate("prompt_tokens_per_s"), rate("decode_tokens_per_s")))
     }
-}
-
-/// Geometric mean of ratios and its interval by Student's t over their logarithms.
-fn interval(ratios: &[f64]) -> Option<(f64, f64, f64)> {
-    let n = ratios.len() as f64;
-    if ratios.len() < 2 {
-        return None;
-    }
-    let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
-    let mean = logs.iter().sum::<f64>() / n;
-    let squares: f64 = logs.iter().map(|log| (log - mean).powi(2)).sum();
-    let half = T_14 * (squares / (n - 1.0) / n).sqrt();
-    Some((mean.exp(), (mean - half).exp(), (mean + half).exp()))
 }

@@ -8,7 +8,9 @@
 mod bench_client;
 mod bench_engine;
 mod bench_judge;
+mod bench_storage;
 mod docs;
+mod paired;
 mod tidy;
 mod workspace;
 
@@ -29,7 +31,9 @@ usage: cargo xtask <command>
                    time: so many searches (20) and pairs of each kind (20)
   bench-engine TOOLS Q4_1 Q8_0 [PAIRS]
                    the embedded engine beside llama-bench and llama-batched-bench (in the folder
-                   TOOLS), and made models beside real ones (SmolLM2-135M, two files), in turns";
+                   TOOLS), and made models beside real ones (SmolLM2-135M, two files), in turns
+  bench-storage DIR [PAIRS] [--only WORD]
+                   loadline storage beside fio on the storage of DIR, in turns (15 pairs)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -47,6 +51,10 @@ fn main() -> ExitCode {
             None => return wrong_usage(),
         },
         ["bench-engine", words @ ..] => match bench_engine::run_with(words) {
+            Some(table) => table.map(|table| println!("{table}")),
+            None => return wrong_usage(),
+        },
+        ["bench-storage", words @ ..] => match bench_storage::run_with(words) {
             Some(table) => table.map(|table| println!("{table}")),
             None => return wrong_usage(),
         },

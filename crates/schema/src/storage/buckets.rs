@@ -24,7 +24,7 @@ impl Buckets {
         if value < PER_OCTAVE {
             return value as usize;
         }
-        let shift = 63 - value.leading_zeros() - BITS;
+        let shift = value.ilog2() - BITS;
         ((u64::from(shift + 1) << BITS) + ((value >> shift) & (PER_OCTAVE - 1))) as usize
     }
 

@@ -264,11 +264,11 @@ fn check_axis(key: &str, values: &[u64], most: u64) -> Result<(), Fault> {
 
 /// A file is a whole number of blocks, at least one.
 fn check_size(given: &StorageFile, size: u64, bs: u64) -> Result<(), Fault> {
-    if bs % 512 != 0 {
+    if !bs.is_multiple_of(512) {
         let message = format!("`bs` is {bs} bytes");
         return Err(Fault::at(&["bs"], message, "write a multiple of 512 bytes, as in 4KiB"));
     }
-    if size >= bs && size % bs == 0 {
+    if size >= bs && size.is_multiple_of(bs) {
         return Ok(());
     }
     let key = if given.size.is_some() { "size" } else { "bs" };

@@ -22,7 +22,7 @@ pub(super) fn checkpoint(given: &StorageFile) -> Result<Checkpoint, Fault> {
     let ranks = count("ranks", table.ranks, 1).map_err(under)?;
     let tensor = count("tensor_parallel", table.tensor_parallel, 1).map_err(under)?;
     let pipeline = count("pipeline_parallel", table.pipeline_parallel, 1).map_err(under)?;
-    if tensor * pipeline > ranks || ranks % (tensor * pipeline) != 0 {
+    if tensor * pipeline > ranks || !ranks.is_multiple_of(tensor * pipeline) {
         let message = format!("{ranks} ranks are no multiple of {tensor} × {pipeline}");
         let help = "ranks = tensor_parallel × pipeline_parallel × data-parallel replicas";
         return Err(under(Fault::at(&["ranks"], message, help)));
@@ -107,7 +107,7 @@ fn count(key: &str, value: Option<u32>, default: u32) -> Result<u32, Fault> {
 
 fn block(key: &str, value: Option<Bytes>) -> Result<u64, Fault> {
     let bytes = value.map_or(DEFAULT_BS, |bytes| bytes.0);
-    if bytes == 0 || bytes % 4096 != 0 || bytes > 1 << 30 {
+    if bytes == 0 || !bytes.is_multiple_of(4096) || bytes > 1 << 30 {
         let message = format!("`{key}` is {bytes} bytes");
         return Err(Fault::at(&[key], message, "write a multiple of 4 KiB, as in 1MiB"));
     }
