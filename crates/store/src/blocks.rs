@@ -21,7 +21,6 @@ use crate::error::StoreError;
 use crate::ipc_read::{self, Next, TornEnd, Walk};
 use crate::naming::{FileName, Form};
 use crate::table::{Kind, TRIAL_COLUMNS, count_trial, schema_version, trials_of};
-use crate::{chunk_table, request_table, start_table};
 
 /// What to do about a damaged record file.
 const ADVICE: &str = "restore it from a copy, or move it away to read the rest of the run";
@@ -196,12 +195,7 @@ fn open(path: &Path) -> Result<File, StoreError> {
 
 /// Names of the columns that this version reads.
 fn known_fields(kind: Kind) -> Vec<String> {
-    let fields = match kind {
-        Kind::Request => request_table::fields(),
-        Kind::Chunks => chunk_table::fields(),
-        Kind::Start => start_table::fields(),
-    };
-    fields.iter().map(|field| field.name().clone()).collect()
+    kind.fields().iter().map(|field| field.name().clone()).collect()
 }
 
 /// Runs a piece of the Parquet decoder. It checks less than the Arrow one: on some damaged files

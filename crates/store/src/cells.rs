@@ -6,6 +6,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, PrimitiveArray, StringArray};
 use arrow_schema::DataType;
 
 use loadline_schema::outcome::{ErrorKind, Outcome, Phase, TimestampSource, TokenSource};
+use loadline_schema::storage::Direction;
 
 /// A value of one column, for exports.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -159,7 +160,7 @@ macro_rules! spelled_cells {
     )+};
 }
 
-spelled_cells!(Outcome, ErrorKind, Phase, TimestampSource, TokenSource);
+spelled_cells!(Outcome, ErrorKind, Phase, TimestampSource, TokenSource, Direction);
 
 impl<T: Cell> Cell for Option<T> {
     type Builder = T::Builder;

@@ -1,14 +1,14 @@
 //! The child table of chunk times: one row for each request whose chunk times are stored, in the
 //! order of the request table.
 
-use std::sync::Arc;
-
-use arrow_array::types::{ArrowPrimitiveType, UInt16Type, UInt32Type};
-use arrow_array::{Array, ArrayRef, ListArray, PrimitiveArray, RecordBatch};
-use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
+use arrow_array::types::{UInt16Type, UInt32Type};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{ArrowError, Field, SchemaRef};
 
 use loadline_schema::record::{ChunkTimes, MergedRead, RequestRow, TrialId};
+
+use crate::lists::{Lists, list, list_field};
 
 /// The columns that name the request: `op` is unique in a trial of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +42,6 @@ const GAPS: &str = "gaps_100ns";
 const TOKENS: &str = "tokens";
 const MERGED: [&str; 3] = ["merged_first", "merged_count", "merged_window_100ns"];
 
-fn item<T: ArrowPrimitiveType>() -> FieldRef {
-    Arc::new(Field::new("item", T::DATA_TYPE, false))
-}
-
 /// Columns of the table.
 pub(crate) fn fields() -> Vec<Field> {
     let mut fields = keys::Builders::fields();
@@ -55,11 +51,9 @@ pub(crate) fn fields() -> Vec<Field> {
 
 /// The list columns. Rows without chunk times are there only where `rows_may_lack`.
 pub(crate) fn list_fields(rows_may_lack: bool) -> Vec<Field> {
-    let mut fields = vec![
-        Field::new(GAPS, DataType::List(item::<UInt32Type>()), rows_may_lack),
-        Field::new(TOKENS, DataType::List(item::<UInt16Type>()), true),
-    ];
-    fields.extend(MERGED.map(|name| Field::new(name, DataType::List(item::<UInt32Type>()), true)));
+    let mut fields =
+        vec![list_field::<UInt32Type>(GAPS, rows_may_lack), list_field::<UInt16Type>(TOKENS, true)];
+    fields.extend(MERGED.map(|name| list_field::<UInt32Type>(name, true)));
     fields
 }
 
@@ -95,8 +89,8 @@ pub(crate) fn list_arrays(
         Some(filled.collect::<NullBuffer>())
     };
     let mut columns = vec![
-        list::<UInt32Type, _>(rows, lacking, |times| times.gaps_100ns.iter().copied())?,
-        list::<UInt16Type, _>(rows, empty(|times| times.tokens.len()), |times| {
+        list::<_, UInt32Type, _>(rows, lacking, |times| times.gaps_100ns.iter().copied())?,
+        list::<_, UInt16Type, _>(rows, empty(|times| times.tokens.len()), |times| {
             times.tokens.iter().copied()
         })?,
     ];
@@ -104,29 +98,9 @@ pub(crate) fn list_arrays(
         [|read| read.first, |read| read.count, |read| read.window_100ns];
     for part in merged {
         let nulls = empty(|times| times.merged.len());
-        columns.push(list::<UInt32Type, _>(rows, nulls, |times| times.merged.iter().map(part))?);
+        columns.push(list::<_, UInt32Type, _>(rows, nulls, |times| times.merged.iter().map(part))?);
     }
     Ok(columns)
-}
-
-/// A list column with one list for each row.
-fn list<'a, T, I>(
-    rows: &[Option<&'a ChunkTimes>],
-    nulls: Option<NullBuffer>,
-    values_of: impl Fn(&'a ChunkTimes) -> I,
-) -> Result<ArrayRef, ArrowError>
-where
-    T: ArrowPrimitiveType,
-    I: ExactSizeIterator<Item = T::Native>,
-{
-    let lengths = || rows.iter().map(|row| row.map_or(0, |times| values_of(times).len()));
-    let mut values: Vec<T::Native> = Vec::with_capacity(lengths().sum());
-    for times in rows.iter().flatten() {
-        values.extend(values_of(times));
-    }
-    let values = PrimitiveArray::<T>::new(ScalarBuffer::from(values), None);
-    let offsets = OffsetBuffer::from_lengths(lengths());
-    Ok(Arc::new(ListArray::try_new(item::<T>(), offsets, Arc::new(values), nulls)?))
 }
 
 /// Decodes the rows of one batch.
@@ -187,41 +161,5 @@ impl Rows {
             tokens: self.tokens.get(row).to_vec(),
             merged,
         })
-    }
-}
-
-/// A list column with its items; absent columns have empty lists only.
-struct Lists<T: ArrowPrimitiveType>(Option<(ListArray, PrimitiveArray<T>)>);
-
-impl<T: ArrowPrimitiveType> Lists<T> {
-    fn of(batch: &RecordBatch, name: &str, optional: bool) -> Result<Self, String> {
-        let Some(array) = batch.column_by_name(name) else {
-            return if optional {
-                Ok(Self(None))
-            } else {
-                Err(format!("column {name} is missing"))
-            };
-        };
-        let lists = array.as_any().downcast_ref::<ListArray>();
-        let items =
-            lists.and_then(|lists| lists.values().as_any().downcast_ref::<PrimitiveArray<T>>());
-        match (lists, items) {
-            (Some(lists), Some(items)) => Ok(Self(Some((lists.clone(), items.clone())))),
-            _ => Err(format!(
-                "column {name} has type {}, not a list of {}",
-                array.data_type(),
-                T::DATA_TYPE
-            )),
-        }
-    }
-
-    fn get(&self, row: usize) -> &[T::Native] {
-        let Some((lists, items)) = &self.0 else { return &[] };
-        if lists.is_null(row) {
-            return &[];
-        }
-        let offsets = lists.value_offsets();
-        let (from, to) = (offsets[row] as usize, offsets[row + 1] as usize);
-        &items.values()[from..to]
     }
 }

@@ -182,7 +182,7 @@ impl RunReader {
                 match file.name.kind {
                     Kind::Request => counts.requests += u64::from(rows),
                     Kind::Start => counts.starts += u64::from(rows),
-                    Kind::Chunks => {}
+                    Kind::Chunks | Kind::Interval | Kind::Slow => {}
                 }
             }
         }
@@ -268,7 +268,8 @@ impl RunReader {
         Ok(self.token_counts.get_or_init(|| TokenCounts::new(events)))
     }
 
-    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &TableFile> {
+    /// The files of a table in order.
+    pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &TableFile> {
         self.files.iter().filter(move |file| file.name.kind == kind)
     }
 }

@@ -316,7 +316,11 @@ impl RunWriter {
     }
 
     /// The stream of a stage's table, made where it is missing.
-    fn stream(&mut self, stage: u16, kind: Kind) -> Result<&mut TableStream, StoreError> {
+    pub(crate) fn stream(
+        &mut self,
+        stage: u16,
+        kind: Kind,
+    ) -> Result<&mut TableStream, StoreError> {
         use std::collections::btree_map::Entry;
         let vacant = match self.streams.entry((stage, kind)) {
             Entry::Occupied(stream) => return Ok(stream.into_mut()),
@@ -334,17 +338,13 @@ impl RunWriter {
             host: self.manifest.hosts[0].name.clone(),
             part: self.part,
         };
-        let fields = match kind {
-            Kind::Request => request_table::fields(),
-            Kind::Chunks => chunk_table::fields(),
-            Kind::Start => start_table::fields(),
-        };
         let path = self.dir.join(RECORDS).join(file.with(Form::Stream));
-        Ok(vacant.insert(TableStream::create(&path, facts.schema(fields))?))
+        Ok(vacant.insert(TableStream::create(&path, facts.schema(kind.fields()))?))
     }
 }
 
-fn encoding(stream: &TableStream, source: arrow_schema::ArrowError) -> StoreError {
+/// What an encoder says, with the stream's name.
+pub(crate) fn encoding(stream: &TableStream, source: arrow_schema::ArrowError) -> StoreError {
     StoreError::Encode { path: stream.path().to_owned(), source }
 }
 

@@ -24,8 +24,16 @@ const GROUP_BYTES: usize = 2 << 20;
 const PAGE_BYTES: usize = 128 << 10;
 
 /// Columns with few different texts.
-const FEW_TEXTS: [&str; 7] =
-    ["phase", "token_source", "outcome", "error", "finish_reason", "timestamp_source", "host"];
+const FEW_TEXTS: [&str; 8] = [
+    "phase",
+    "token_source",
+    "outcome",
+    "error",
+    "finish_reason",
+    "timestamp_source",
+    "host",
+    "direction",
+];
 
 /// What sealing did.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! What the three record tables share: their names, the schema's facts, and a macro that turns a
+//! What the record tables share: their names, the schema's facts, and a macro that turns a
 //! list of columns into encoder and decoder.
 
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use loadline_schema::SCHEMA_VERSION;
 use loadline_schema::record::TrialId;
 
 use crate::cells::Cell;
+use crate::{chunk_table, interval_table, request_table, slow_table, start_table};
 
 /// Which table a file holds a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,11 +22,16 @@ pub(crate) enum Kind {
     Chunks,
     /// One row for each started operation.
     Start,
+    /// One row for each second of a worker of a storage trial and direction.
+    Interval,
+    /// One row for each slow I/O of a storage trial.
+    Slow,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 3] = [Self::Request, Self::Chunks, Self::Start];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Request, Self::Chunks, Self::Start, Self::Interval, Self::Slow];
 
     /// The word in file names and in the schema's facts.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -33,6 +39,19 @@ impl Kind {
             Self::Request => "request",
             Self::Chunks => "chunks",
             Self::Start => "start",
+            Self::Interval => "interval",
+            Self::Slow => "slow",
+        }
+    }
+
+    /// Names and types of the table's columns in order.
+    pub(crate) fn fields(self) -> Vec<Field> {
+        match self {
+            Self::Request => request_table::fields(),
+            Self::Chunks => chunk_table::fields(),
+            Self::Start => start_table::fields(),
+            Self::Interval => interval_table::fields(),
+            Self::Slow => slow_table::fields(),
         }
     }
 
