@@ -88,6 +88,10 @@ pub(crate) struct StorageArgs {
     #[arg(long, help_heading = "How")]
     pub(crate) verify: bool,
 
+    /// Internal: /dev/zero is read instead of files of ours
+    #[arg(long, hide = true)]
+    pub(crate) special_file: Option<String>,
+
     #[command(flatten)]
     pub(crate) checkpoint: CheckpointArgs,
     #[command(flatten)]
@@ -292,6 +296,7 @@ impl StorageArgs {
             reserve: safety.reserve,
             drop_caches: safety.drop_caches.then_some(true),
             stall_timeout: Some(safety.stall_timeout),
+            special_file: self.special_file.clone(),
             checkpoint: self.checkpoint.table(),
             model_load: self.model_load.table(),
             ..StorageFile::default()

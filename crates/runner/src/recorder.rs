@@ -184,14 +184,13 @@ fn write_all(
             }
             // Rows after a failed write would leave a hole before them: their starts are stored,
             // so that they count as unknown.
-            Message::Batch(_) if failure.is_some() => continue,
+            Message::Batch(_) | Message::Io(..) if failure.is_some() => continue,
             Message::Batch(batch) => {
                 seen.take(&batch.rows);
                 seen.keep_texts(batch.texts);
                 let starts = writer.append_starts(&batch.starts);
                 starts.and_then(|()| writer.append_requests(&batch.rows))
             }
-            Message::Io(..) if failure.is_some() => continue,
             Message::Io(intervals, slow) => {
                 writer.append_intervals(&intervals).and_then(|()| writer.append_slow(&slow))
             }

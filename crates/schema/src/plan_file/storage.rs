@@ -107,6 +107,9 @@ pub struct StorageFile {
     /// Without the end of a single I/O for so long the file system counts as hanging; default 120 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall_timeout: Option<DurationNs>,
+    /// Internal, for the benchmark of our own CPU time: /dev/zero is read instead of files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub special_file: Option<String>,
     /// Shape of `checkpoint`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checkpoint: CheckpointFileTable,

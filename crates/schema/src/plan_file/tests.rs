@@ -363,10 +363,15 @@ mod storage {
                 _ => panic!("a load"),
             })
             .collect();
-        use LoadMethod::{Direct, Mmap, Pread};
-        let cold = [(Mmap, 1), (Pread, 1), (Pread, 8), (Direct, 1), (Direct, 8)];
+        let cold = [
+            (LoadMethod::Mmap, 1),
+            (LoadMethod::Pread, 1),
+            (LoadMethod::Pread, 8),
+            (LoadMethod::Direct, 1),
+            (LoadMethod::Direct, 8),
+        ];
         let cold = cold.map(|(method, readers)| (method, readers, true));
-        assert_eq!(ways, [&cold[..], &[(Mmap, 1, false)]].concat());
+        assert_eq!(ways, [&cold[..], &[(LoadMethod::Mmap, 1, false)]].concat());
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Buckets {
                 std::cmp::Ordering::Greater => *b.next().expect("invariant: it was peeked at"),
                 std::cmp::Ordering::Equal => {
                     let sum = (left.0, left.1 + right.1);
-                    (a.next(), b.next());
+                    a.next();
+                    b.next();
                     sum
                 }
             });

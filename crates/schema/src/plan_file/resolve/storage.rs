@@ -240,8 +240,18 @@ fn one(given: &StorageFile, rw: Rw) -> Result<IoLoad, Fault> {
             dedupe_percent: percent("dedupe_percentage", given.dedupe_percentage, 99)? as u8,
         },
         verify: writes && given.verify.unwrap_or(false),
-        special_file: None,
+        special_file: special_file(given, rw)?,
     })
+}
+
+/// Reading it has no effect on anything: no other special file has that promise.
+fn special_file(given: &StorageFile, rw: Rw) -> Result<Option<String>, Fault> {
+    let Some(file) = &given.special_file else { return Ok(None) };
+    if file != "/dev/zero" || !matches!(rw, Rw::Read | Rw::RandRead) {
+        let message = format!("`{file}` as a special file of a {rw} workload");
+        return Err(Fault::at(&["special_file"], message, "only /dev/zero is read like this"));
+    }
+    Ok(Some(file.clone()))
 }
 
 fn check_axis(key: &str, values: &[u64], most: u64) -> Result<(), Fault> {
