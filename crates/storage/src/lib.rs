@@ -4,12 +4,24 @@
 //!
 //! It measures and computes no statistic: seconds of workers in buckets and trials go to the caller.
 
+mod block_device;
 mod checkpoint;
+mod direct_io;
+mod facts;
 mod io;
+mod leftovers;
+mod listing;
+mod marker;
 mod model_load;
+mod mounts;
 mod page_cache;
+mod refuse;
+mod take_down;
 mod trial;
 mod work_dir;
 
+pub use facts::{Roots, look};
+pub use leftovers::{leftovers, remove_work_dir};
+pub use refuse::check;
 pub use trial::{Report, Trial, TrialError};
 pub use work_dir::{DirError, WorkDir};
