@@ -6,6 +6,7 @@
 
 mod block_device;
 mod checkpoint;
+mod child;
 mod direct_io;
 mod facts;
 mod io;
@@ -15,13 +16,16 @@ mod marker;
 mod model_load;
 mod mounts;
 mod page_cache;
+mod process;
 mod refuse;
 mod take_down;
 mod trial;
 mod work_dir;
 
+pub use child::child;
 pub use facts::{Roots, look};
 pub use leftovers::{leftovers, remove_work_dir};
+pub use process::{Open, ProcessError, Row, StorageProcess};
 pub use refuse::check;
 pub use trial::{Report, Trial, TrialError};
 pub use work_dir::{DirError, WorkDir};
