@@ -27,7 +27,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         let mut options = args.options.clone();
         // Everything happens in a new directory, also where the current one is the root of a mount.
         options.yes = true;
-        let launcher = Launcher { mount_root: true, ..Launcher::default() };
+        let launcher = Launcher::new(true);
         if let Some(why) = quick_look::storage_refusal(&file, &launcher) {
             say(&format!("loadline: storage is left out: {why}"));
             file.storage.clear();
