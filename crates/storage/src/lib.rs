@@ -4,10 +4,19 @@
 //!
 //! It measures and computes no statistic: seconds of workers in buckets and trials go to the caller.
 
+mod at_once;
+mod bypass;
 mod checkpoint;
+mod course;
+mod cpu_time;
+#[cfg(test)]
+mod ground;
 mod io;
 mod model_load;
 mod page_cache;
+mod pattern;
+mod rank_log;
+mod ring_reader;
 mod trial;
 mod work_dir;
 
