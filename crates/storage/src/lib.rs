@@ -4,11 +4,18 @@
 //!
 //! It measures and computes no statistic: seconds of workers in buckets and trials go to the caller.
 
+mod at_once;
 mod block_device;
+mod bypass;
+mod checkpoint;
 mod checkpoint;
 mod child;
+mod course;
+mod cpu_time;
 mod direct_io;
 mod facts;
+#[cfg(test)]
+mod ground;
 mod io;
 mod leftovers;
 mod listing;
@@ -16,8 +23,11 @@ mod marker;
 mod model_load;
 mod mounts;
 mod page_cache;
+mod pattern;
 mod process;
+mod rank_log;
 mod refuse;
+mod ring_reader;
 mod take_down;
 mod trial;
 mod work_dir;
