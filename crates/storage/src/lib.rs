@@ -8,7 +8,6 @@ mod at_once;
 mod block_device;
 mod bypass;
 mod checkpoint;
-mod checkpoint;
 mod child;
 mod course;
 mod cpu_time;
