@@ -5,11 +5,13 @@
 //! It measures and computes no statistic: seconds of workers in buckets and trials go to the caller.
 
 mod checkpoint;
+mod fio;
 mod io;
 mod model_load;
 mod page_cache;
 mod trial;
 mod work_dir;
 
+pub use fio::{FioError, ImportedFio, import_fio, looks_like_fio};
 pub use trial::{Report, Trial, TrialError};
 pub use work_dir::{DirError, WorkDir};
