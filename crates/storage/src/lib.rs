@@ -13,6 +13,7 @@ mod course;
 mod cpu_time;
 mod direct_io;
 mod facts;
+mod fio;
 #[cfg(test)]
 mod ground;
 mod io;
@@ -33,6 +34,7 @@ mod work_dir;
 
 pub use child::child;
 pub use facts::{Roots, look};
+pub use fio::{FioError, ImportedFio, import_fio, looks_like_fio};
 pub use leftovers::{leftovers, remove_work_dir};
 pub use process::{Open, ProcessError, Row, StorageProcess};
 pub use refuse::check;
