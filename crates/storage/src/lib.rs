@@ -11,5 +11,16 @@ mod page_cache;
 mod trial;
 mod work_dir;
 
-pub use trial::{Report, Trial, TrialError};
+use loadline_schema::storage::{IoLoad, StorageTrial};
+
+pub use trial::{Report, Trial, TrialError, WriteBudget};
 pub use work_dir::{DirError, WorkDir};
+
+/// Reads and writes blocks: one trial of a job as fio has them.
+///
+/// # Errors
+/// The load does not fit this file system, the budget or the machine. What fails after the first
+/// I/O is in the trial.
+pub fn run_io(trial: &Trial<'_>, load: &IoLoad) -> Result<StorageTrial, TrialError> {
+    io::run(trial, load)
+}
