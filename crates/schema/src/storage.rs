@@ -166,7 +166,7 @@ pub(crate) fn size_words(bytes: u64) -> String {
     let Some((unit, size)) = UNITS.iter().find(|(_, size)| bytes >= *size) else {
         return format!("{bytes} B");
     };
-    if bytes % size == 0 {
+    if bytes.is_multiple_of(*size) {
         format!("{} {unit}", bytes / size)
     } else {
         format!("{:.1} {unit}", bytes as f64 / *size as f64)

@@ -24,7 +24,7 @@ impl Buckets {
         if value < PER_OCTAVE {
             return value as usize;
         }
-        let shift = 63 - value.leading_zeros() - BITS;
+        let shift = value.ilog2() - BITS;
         ((u64::from(shift + 1) << BITS) + ((value >> shift) & (PER_OCTAVE - 1))) as usize
     }
 
@@ -60,7 +60,8 @@ impl Buckets {
                 std::cmp::Ordering::Greater => *b.next().expect("invariant: it was peeked at"),
                 std::cmp::Ordering::Equal => {
                     let sum = (left.0, left.1 + right.1);
-                    (a.next(), b.next());
+                    a.next();
+                    b.next();
                     sum
                 }
             });
