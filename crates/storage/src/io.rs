@@ -171,7 +171,8 @@ fn note_written(trial: &Trial<'_>, load: &IoLoad, setup: &Setup, workers: &[Work
     }
     for (job, worker) in (0..).zip(workers) {
         // Writes in flight end in any order: only a pass that is complete is known.
-        let whole = worker.write_bytes >= setup.file_bytes + load.bs_bytes * u64::from(load.iodepth);
+        let whole =
+            worker.write_bytes >= setup.file_bytes + load.bs_bytes * u64::from(load.iodepth);
         let once = worker.write_bytes == setup.file_bytes && worker.errors + worker.unknown == 0;
         let in_order = !load.is_random() && (whole || once);
         let each_once = matches!(load.extent, IoExtent::Size { .. }) && once;

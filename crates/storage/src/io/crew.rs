@@ -239,10 +239,7 @@ fn between(before: Option<Usage>, after: Option<Usage>) -> (u64, u64) {
     let ns = |after: nix::sys::time::TimeVal, before: nix::sys::time::TimeVal| {
         (after - before).num_nanoseconds().max(0) as u64
     };
-    (
-        ns(after.user_time(), before.user_time()),
-        ns(after.system_time(), before.system_time()),
-    )
+    (ns(after.user_time(), before.user_time()), ns(after.system_time(), before.system_time()))
 }
 
 /// Tells progress until all threads are gone; CPU time of the measured part.

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_failure_names_what_where_and_why() {
-        let what = What { direction: Direction::Write, bytes: 4096, offset: 8192, path: "/x/job-0" };
+        let what =
+            What { direction: Direction::Write, bytes: 4096, offset: 8192, path: "/x/job-0" };
         let full = what.failed(Errno::NOSPC);
         assert_eq!(full.kind, IoKind::NoSpace);
         for part in ["write of 4096 bytes at offset 8192 of /x/job-0", "No space left", "smaller"] {

@@ -217,7 +217,8 @@ impl LayOut<'_> {
             return Ok(true);
         }
         let path = self.trial.dir.path().join(name(self.job)).display().to_string();
-        let file = self.open(from).map_err(|errno| failed(format!("cannot open {path}: {errno}")))?;
+        let file =
+            self.open(from).map_err(|errno| failed(format!("cannot open {path}: {errno}")))?;
         let seed = random(self.trial.seed, u64::from(self.job));
         let pattern = Pattern::new(LAYOUT_BYTES as usize, self.shape, self.trial.seed);
         let pattern = pattern.with_key(random(seed, 5));
@@ -232,7 +233,8 @@ impl LayOut<'_> {
             }
             self.trial.report.doing("laying out files", Some(*done as f64 / self.missing as f64));
             let bytes = LAYOUT_BYTES.min(end - at);
-            pattern.stamp(buffer, pattern.identity(at / LAYOUT_BYTES));
+            let block = at / LAYOUT_BYTES;
+            pattern.fill(buffer, pattern.content(block, block));
             let what = What {
                 direction: loadline_schema::storage::Direction::Write,
                 bytes,

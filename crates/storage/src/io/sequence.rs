@@ -94,7 +94,10 @@ mod tests {
             IoExtent::Runtime { runtime_ns: 1 }
         };
         let size_bytes = blocks * 4096 + 100;
-        Sequence::new(&loadline_schema::storage::IoLoad { extent, read_share, size_bytes, ..load(rw) }, 3)
+        Sequence::new(
+            &loadline_schema::storage::IoLoad { extent, read_share, size_bytes, ..load(rw) },
+            3,
+        )
     }
 
     proptest! {

@@ -123,7 +123,9 @@ fn engine(
         Some(nix::libc::EPERM | nix::libc::EACCES) => {
             ", as the sysctl kernel.io_uring_disabled or a container's seccomp filter does"
         }
-        Some(nix::libc::ENOSYS) => ": the kernel has none, or a container's seccomp filter hides it",
+        Some(nix::libc::ENOSYS) => {
+            ": the kernel has none, or a container's seccomp filter hides it"
+        }
         _ => "",
     };
     let refused = format!("the system refuses io_uring ({error}){why}");

@@ -48,11 +48,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read_all(
-        &self,
-        note: &mut impl FnMut(&Job, u64, Result<(), String>),
-        doing: &dyn Fn(f64),
-    ) {
+    fn read_all(&self, note: &mut impl FnMut(&Job, u64, Result<(), String>), doing: &dyn Fn(f64)) {
         let bs = self.job.bs();
         let span = (SPAN_BYTES / bs).max(1);
         let mut buffers = match Buffers::new(1, (span * bs) as usize, 4096) {
@@ -100,7 +96,9 @@ impl Reader<'_> {
             let at = ((block - first) * bs) as usize;
             let result = match buffer[..done].get(at..at + bs as usize) {
                 Some(read) => self.ledger.check(*block, read, self.pattern),
-                None => Err(failure.clone().unwrap_or_else(|| "the file ends before it".to_owned())),
+                None => {
+                    Err(failure.clone().unwrap_or_else(|| "the file ends before it".to_owned()))
+                }
             };
             note(self.job, block * bs, result);
         }
