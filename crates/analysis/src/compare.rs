@@ -7,7 +7,7 @@
 
 use loadline_schema::document::{Document, Point};
 use loadline_schema::event::Warning;
-use loadline_schema::gate::{GateTerm, TrialMetric};
+use loadline_schema::gate::{GateTerm, MetricKind, TrialMetric};
 use loadline_schema::plan::Plan;
 use loadline_schema::verdict::{Change, Comparison, MetricChange};
 
@@ -18,6 +18,7 @@ mod order;
 mod values;
 
 use crate::engine::with_engines;
+use crate::storage::{has_paths, with_storage};
 use effect::{holm, noise_floor};
 use matching::{Differences, Matched, Pair, differences, matched};
 use values::{Scale, Sides, Trials};
@@ -106,11 +107,13 @@ pub fn compare(
     candidate: CompareSubject<'_>,
     options: &CompareOptions<'_>,
 ) -> Result<Comparison, CompareError> {
-    let (a, b) = (with_engines(baseline.document), with_engines(candidate.document));
+    let with_paths = has_paths(baseline.document) || has_paths(candidate.document);
+    let view = |document: &Document| with_storage(with_engines(document), with_paths);
+    let (a, b) = (view(baseline.document), view(candidate.document));
     let baseline = CompareSubject { document: &a, ..baseline };
     let candidate = CompareSubject { document: &b, ..candidate };
     let found = matched(baseline.document, candidate.document);
-    let Differences { mut grave, told } = differences(baseline, candidate, &found);
+    let Differences { mut grave, told } = differences(baseline, candidate, &found, with_paths);
     // A run of another model may have no load in common either; that is the lesser news.
     if !grave.is_empty() && !options.allow_differences {
         return Err(CompareError::Different(grave));
@@ -159,9 +162,15 @@ fn label(document: &Document) -> String {
 
 /// The metrics of every comparison, and those of the gate.
 fn wanted(pair: &Pair<'_>, gate: &[GateTerm]) -> Vec<TrialMetric> {
-    let usual = if pair.is_engine() { &TrialMetric::OF_ENGINE[..] } else { &TrialMetric::DEFAULT };
-    let mut wanted = usual.to_vec();
-    for term in gate.iter().filter(|term| term.metric.is_of_engine() == pair.is_engine()) {
+    let mut wanted = match pair.kind() {
+        MetricKind::Load => TrialMetric::DEFAULT.to_vec(),
+        MetricKind::Engine => TrialMetric::OF_ENGINE.to_vec(),
+        // A checkpoint has other figures than random reads: those that either side has.
+        MetricKind::Storage => {
+            TrialMetric::OF_STORAGE.into_iter().filter(|m| pair.has(*m)).collect()
+        }
+    };
+    for term in gate.iter().filter(|term| term.metric.kind() == pair.kind()) {
         if !wanted.contains(&term.metric) {
             wanted.push(term.metric);
         }

@@ -43,7 +43,7 @@ const BANDWIDTH_TRIALS: u32 = 5;
 #[derive(Default)]
 pub(crate) struct Launcher {
     /// Storage may be measured in the root of a mount.
-    pub(crate) mount_root: bool,
+    mount_root: bool,
     made: RefCell<BTreeMap<String, Ready>>,
 }
 
@@ -57,6 +57,11 @@ struct Ready {
 }
 
 impl Launcher {
+    /// Storage may be measured in the root of a mount where `mount_root` says so.
+    pub(crate) fn new(mount_root: bool) -> Self {
+        Self { mount_root, made: RefCell::default() }
+    }
+
     fn ready(&self, source: &ModelSource) -> Result<Ready, RunError> {
         let failed = |error: &dyn std::fmt::Display| RunError::Engine(error.to_string());
         match source {

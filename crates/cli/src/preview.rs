@@ -90,7 +90,7 @@ fn storage_preview(text: &mut String, stage: &StorageStage) {
         for cell in stage.cells.iter().filter(|cell| cell.path == path) {
             line("", &cell.in_words());
         }
-        line("files", &quantity::bytes(stage.space_bytes(path)));
+        line("files", &quantity::binary_bytes(stage.space_bytes(path)));
         line("writes", &writes_words(stage, path));
     }
     line("trials", &format!("{} of each of {} cells", stage.trials, stage.cells.len()));
@@ -102,7 +102,7 @@ pub(crate) fn writes(plan: &Plan) -> Vec<String> {
     for stage in &plan.stages {
         let Stage::Storage(stage) = stage else { continue };
         words.extend(stage.paths().into_iter().map(|path| {
-            let files = quantity::bytes(stage.space_bytes(path));
+            let files = quantity::binary_bytes(stage.space_bytes(path));
             format!("{path}: files of {files}; writes {}", writes_words(stage, path))
         }));
     }
@@ -111,8 +111,8 @@ pub(crate) fn writes(plan: &Plan) -> Vec<String> {
 
 fn writes_words(stage: &StorageStage, path: &str) -> String {
     let writes = stage.writes(path);
-    let most = quantity::bytes(stage.limits.max_write_bytes);
-    let certain = quantity::bytes(writes.certain);
+    let most = quantity::binary_bytes(stage.limits.max_write_bytes);
+    let certain = quantity::binary_bytes(writes.certain);
     match (writes.timed, writes.certain > stage.limits.max_write_bytes) {
         (_, true) => format!("{certain} and more, but ends at {most} (--max-write)"),
         (true, false) if writes.certain == 0 => {

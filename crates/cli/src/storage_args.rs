@@ -205,9 +205,8 @@ More examples:
   loadline storage /shared/scratch
   loadline storage /shared/scratch --target 500MB/s
   loadline storage /nvme/scratch --rw randread --bs 4k --iodepth 1,32
-  loadline storage /shared/scratch --workload checkpoint --checkpoint llama3-8b --ranks 8 --scale 2% \\
-      --mtbf 24h
-  loadline storage /shared/scratch --workload model-load --model-size 16GB
+  loadline storage /shared/scratch --checkpoint llama3-8b --ranks 8 --scale 2% --mtbf 24h
+  loadline storage /shared/scratch --model-size 16GB
 
 Nothing but new files in a new directory is written, and both are gone afterwards.
 Exit codes: 0 ok, 1 internal error, 2 usage or a directory that is refused, 4 a target is missed,

@@ -106,6 +106,10 @@ pub(crate) fn value(metric: &MetricChange, value: f64) -> String {
         quantity::percent(value)
     } else if is_duration(&metric.metric) {
         quantity::duration(value)
+    } else if metric.metric == "bytes_per_s" {
+        quantity::bandwidth(value)
+    } else if matches!(metric.metric.as_str(), "save_s" | "restore_s" | "load_s") {
+        quantity::duration(value * 1e9)
     } else {
         quantity::number(value)
     }

@@ -12,6 +12,7 @@ mod metrics;
 pub mod quantity;
 mod rows_csv;
 mod schema;
+mod storage_csv;
 mod style;
 mod table;
 mod terminal;

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use loadline_schema::document::{Document, EngineResult, EngineSummary, Serving};
+use loadline_schema::document::{
+    Document, EngineResult, EngineSummary, Serving, StorageResult, StorageSummary,
+};
 
 use crate::table::Column;
 use crate::terminal::tradeoff::{latency_columns, throughput_columns};
-use crate::terminal::{engine, table_report};
+use crate::terminal::{engine, storage, table_report};
 use crate::words::{self, plain};
 
 /// A title, the warnings, and the trade-off table of each serving stage.
@@ -25,6 +27,9 @@ pub fn markdown(document: &Document) -> String {
     }
     for stage in &document.engine_stages {
         text.push_str(&engine_section(document, stage));
+    }
+    for stage in &document.storage_stages {
+        text.push_str(&storage_section(document, stage));
     }
     for stage in &document.serving {
         text.push_str(&section(stage));
@@ -96,6 +101,36 @@ fn engine_section(document: &Document, stage: &EngineSummary) -> String {
         }
         if let Some(why) = &cell.failed {
             text.push_str(&warning_line(&place, why, ""));
+        }
+    }
+    text
+}
+
+fn storage_section(document: &Document, stage: &StorageSummary) -> String {
+    let cells: Vec<&StorageResult> =
+        document.storage.iter().filter(|cell| cell.stage == stage.stage).collect();
+    let mut text = format!("\n## {}\n", escaped(&plain(&stage.stage)));
+    for facts in &stage.filesystems {
+        let words = storage::filesystem_words(facts).join("; ");
+        let _ = writeln!(text, "\n{}: {}", escaped(&plain(&facts.path)), escaped(&words));
+    }
+    for (name, answer, _) in storage::answers(stage, &cells) {
+        let _ = writeln!(text, "\n- **{}**: {}", escaped(&name), escaped(&answer));
+    }
+    for columns in storage::tables(&cells) {
+        let _ = writeln!(text, "\n{}", table(&columns).trim_end());
+    }
+    let notes: Vec<String> = storage::legend(&cells).into_iter().map(|n| escaped(&n)).collect();
+    if !notes.is_empty() {
+        let _ = writeln!(text, "\n{}", notes.join("; "));
+    }
+    for cell in &cells {
+        let place = format!("{}: ", storage::place(&cells, cell));
+        if let Some(why) = &cell.failed {
+            text.push_str(&warning_line(&place, why, ""));
+        }
+        for warning in storage::told(cell) {
+            text.push_str(&warning_line(&place, &warning.message, &warning.advice));
         }
     }
     text

@@ -37,6 +37,7 @@ fn entry(text: &mut String, metric: &Metric) {
         ("vLLM bench", metric.vllm.to_owned()),
         ("AIPerf", metric.aiperf.to_owned()),
         ("GuideLLM", metric.guidellm.to_owned()),
+        ("fio", metric.fio.to_owned()),
         ("Beware", metric.notes.to_owned()),
         ("Source", metric.source.to_owned()),
     ];

@@ -101,6 +101,35 @@ pub fn percent(ratio: f64) -> String {
     if digits == ABSENT { digits.to_owned() } else { format!("{digits} %") }
 }
 
+/// A bandwidth in decimal units: "480 MB/s", "1.23 GB/s".
+pub fn bandwidth(bytes_per_s: f64) -> String {
+    format!("{}/s", decimal_bytes(bytes_per_s))
+}
+
+/// An amount of data in decimal units: "98.0 MB", "1.20 TB".
+pub fn decimal_bytes(bytes: f64) -> String {
+    const UNITS: [(&str, f64); 4] = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
+    // 999.6 MB would have three digits only as 1.00 GB.
+    let unit = UNITS.into_iter().find(|(_, size)| bytes >= size * 0.9995);
+    let (unit, size) = unit.unwrap_or(("B", 1.0));
+    if size <= 1.0 && bytes.fract() == 0.0 {
+        return format!("{} B", separated(&format!("{bytes:.0}")));
+    }
+    format!("{} {unit}", number(bytes / size))
+}
+
+/// A size that somebody chose, in binary units, exact where it is a whole number of them: "4 KiB".
+pub fn binary_bytes(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 4] =
+        [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let unit = UNITS.into_iter().find(|(_, size)| bytes >= *size);
+    let (unit, size) = unit.unwrap_or(("B", 1));
+    if bytes.is_multiple_of(size) {
+        return format!("{} {unit}", count(bytes / size));
+    }
+    format!("{} {unit}", number(bytes as f64 / size as f64))
+}
+
 /// A change in percent with its sign and without a unit: "+5.1", "-0.84", "+123". A change has less
 /// certain digits than what changed.
 pub fn signed_percent(ratio: f64) -> String {
@@ -259,6 +288,26 @@ mod tests {
         assert_eq!(DurationUnit::fitting([0.0, 3e9]).name, "s");
         assert_eq!(DurationUnit::fitting([310.0, 41e3]).name, "µs");
         assert_eq!(DurationUnit::fitting([]).name, "ms");
+    }
+
+    #[test]
+    fn amounts_of_data() {
+        for (bytes, text) in [
+            (0.0, "0 B"),
+            (512.0, "512 B"),
+            (999.6, "1.00 kB"),
+            (479.6e6, "480 MB"),
+            (999.6e6, "1.00 GB"),
+            (1.2e12, "1.20 TB"),
+        ] {
+            assert_eq!(decimal_bytes(bytes), text, "{bytes}");
+        }
+        assert_eq!(bandwidth(1.234e9), "1.23 GB/s");
+        for (bytes, text) in
+            [(512, "512 B"), (4096, "4 KiB"), (1 << 20, "1 MiB"), (1_500_000_000, "1.40 GiB")]
+        {
+            assert_eq!(binary_bytes(bytes), text, "{bytes}");
+        }
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl Column {
         Self { lean: Lean::Left, ..Self::numbers("", label, cells) }
     }
 
+    /// The same as a member of a group.
+    pub(crate) fn in_group(self, group: &str) -> Self {
+        Self { group: group.to_owned(), ..self }
+    }
+
     /// The same in another tone.
     pub(crate) fn toned(self, tone: Tone) -> Self {
         Self { tone, ..self }

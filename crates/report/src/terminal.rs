@@ -18,6 +18,9 @@ mod latency;
 mod outcomes;
 mod rates;
 mod scalability;
+pub(crate) mod storage;
+mod storage_blocks;
+mod storage_whole;
 pub(crate) mod table_report;
 mod targets;
 mod tokens;
@@ -36,12 +39,24 @@ pub fn terminal(document: &Document, style: &Style) -> String {
     for (index, stage) in document.engine_stages.iter().enumerate() {
         engine::section(&mut page, document, stage, index == 0);
     }
+    for (index, stage) in document.storage_stages.iter().enumerate() {
+        storage::section(
+            &mut page,
+            document,
+            stage,
+            index == 0 && document.engine_stages.is_empty(),
+        );
+    }
     for (index, stage) in document.serving.iter().enumerate() {
-        serving(&mut page, document, stage, index == 0 && document.engine_stages.is_empty());
+        let is_first = document.engine_stages.is_empty() && document.storage_stages.is_empty();
+        serving(&mut page, document, stage, index == 0 && is_first);
     }
     if !document.rows.is_empty() {
         table_report::section(&mut page, document);
-    } else if document.serving.is_empty() && document.engine_stages.is_empty() {
+    } else if document.serving.is_empty()
+        && document.engine_stages.is_empty()
+        && document.storage_stages.is_empty()
+    {
         caveats::of_run(&mut page, document);
     }
     head::footer(&mut page, document);

@@ -24,6 +24,29 @@ pub enum TrialMetric {
     PromptTokensPerS,
     /// Generation of an engine's cell, tokens/s.
     DecodeTokensPerS,
+    /// Bandwidth of a storage cell, bytes/s.
+    BytesPerS,
+    /// I/Os per second of a storage cell.
+    Iops,
+    /// 99th percentile of a storage cell's completion latency, ns.
+    ClatP99,
+    /// Time of a checkpoint's save, s.
+    SaveS,
+    /// Time of its restore, s.
+    RestoreS,
+    /// Time of loading a model, s.
+    LoadS,
+}
+
+/// What a figure is one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// A load on a server.
+    Load,
+    /// A cell of an engine.
+    Engine,
+    /// A storage cell.
+    Storage,
 }
 
 impl TrialMetric {
@@ -49,14 +72,32 @@ impl TrialMetric {
     /// What is compared at the cells of an engine.
     pub const OF_ENGINE: [Self; 2] = [Self::PromptTokensPerS, Self::DecodeTokensPerS];
 
-    /// Whether it is a figure of an engine's cell and not of a load.
-    pub fn is_of_engine(self) -> bool {
-        Self::OF_ENGINE.contains(&self)
+    /// What is compared at storage cells, as far as a cell has it. The bandwidth of a checkpoint or
+    /// a model load says the same as its time, and that of blocks the same as I/Os per second, but
+    /// each is the usual word for some workload.
+    pub const OF_STORAGE: [Self; 6] =
+        [Self::BytesPerS, Self::Iops, Self::ClatP99, Self::SaveS, Self::RestoreS, Self::LoadS];
+
+    /// What it is a figure of.
+    pub fn kind(self) -> MetricKind {
+        match self {
+            _ if Self::OF_ENGINE.contains(&self) => MetricKind::Engine,
+            _ if Self::OF_STORAGE.contains(&self) => MetricKind::Storage,
+            _ => MetricKind::Load,
+        }
     }
 
     /// Whether larger values are better.
     pub const fn higher_is_better(self) -> bool {
-        !matches!(self, Self::Latency(..) | Self::ErrorRate)
+        !matches!(
+            self,
+            Self::Latency(..)
+                | Self::ErrorRate
+                | Self::ClatP99
+                | Self::SaveS
+                | Self::RestoreS
+                | Self::LoadS
+        )
     }
 
     /// Whether its change is a difference and not a ratio: a share of failures may be 0.
@@ -75,6 +116,12 @@ impl fmt::Display for TrialMetric {
             Self::ErrorRate => f.write_str("error_rate"),
             Self::PromptTokensPerS => f.write_str("prompt_tokens_per_s"),
             Self::DecodeTokensPerS => f.write_str("decode_tokens_per_s"),
+            Self::BytesPerS => f.write_str("bytes_per_s"),
+            Self::Iops => f.write_str("iops"),
+            Self::ClatP99 => f.write_str("clat_p99"),
+            Self::SaveS => f.write_str("save_s"),
+            Self::RestoreS => f.write_str("restore_s"),
+            Self::LoadS => f.write_str("load_s"),
         }
     }
 }
@@ -91,7 +138,8 @@ impl FromStr for TrialMetric {
             Self::PromptTokensPerS,
             Self::DecodeTokensPerS,
         ];
-        if let Some(found) = plain.into_iter().find(|metric| metric.to_string() == text) {
+        let mut plain = plain.into_iter().chain(Self::OF_STORAGE);
+        if let Some(found) = plain.find(|metric| metric.to_string() == text) {
             return Ok(found);
         }
         let found = text.rsplit_once('_').and_then(|(latency, statistic)| {
@@ -105,7 +153,8 @@ impl FromStr for TrialMetric {
                 "a figure of a trial",
                 "write one of ttft, ttfo, itl, tpot, e2e, max_gap with _p50, _p90, _p99 or _mean, or \
                  requests_per_s, output_tokens_per_s, output_tokens_per_s_per_user, error_rate; of an \
-                 engine prompt_tokens_per_s, decode_tokens_per_s",
+                 engine prompt_tokens_per_s, decode_tokens_per_s; of storage bytes_per_s, iops, clat_p99, \
+                 save_s, restore_s, load_s",
             )
         })
     }
@@ -276,7 +325,7 @@ mod tests {
         let latencies = Latency::ALL
             .iter()
             .flat_map(|l| TrialMetric::STATISTICS.map(|s| TrialMetric::Latency(*l, s)));
-        for metric in latencies.chain(TrialMetric::DEFAULT) {
+        for metric in latencies.chain(TrialMetric::DEFAULT).chain(TrialMetric::OF_STORAGE) {
             assert_eq!(metric.to_string().parse(), Ok(metric));
         }
     }

@@ -13,6 +13,7 @@ mod engine;
 mod latency;
 mod rates;
 mod scaling;
+mod storage;
 mod targets;
 
 /// What a metric is about; the sections of METRICS.md, in order.
@@ -36,6 +37,8 @@ pub enum Section {
     Cost,
     /// Cells of an engine's grid.
     Engine,
+    /// Workloads on a directory.
+    Storage,
     /// What changed between two runs.
     Compare,
     /// The client's own error.
@@ -46,7 +49,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Latency,
         Self::Rates,
         Self::Outcomes,
@@ -56,6 +59,7 @@ impl Section {
         Self::Scaling,
         Self::Cost,
         Self::Engine,
+        Self::Storage,
         Self::Compare,
         Self::Client,
         Self::Selftest,
@@ -73,6 +77,7 @@ impl Section {
             Self::Scaling => "Scaling, Little's law, and tables measured elsewhere",
             Self::Cost => "Cost",
             Self::Engine => "Engine and memory bandwidth",
+            Self::Storage => "Storage",
             Self::Compare => "Comparison of two runs",
             Self::Client => "The client's own error",
             Self::Selftest => "Selftest",
@@ -105,6 +110,8 @@ pub struct Metric {
     pub aiperf: &'static str,
     /// What GuideLLM calls it, where that misleads.
     pub guidellm: &'static str,
+    /// What fio calls it, and how that differs.
+    pub fio: &'static str,
     /// What to beware of.
     pub notes: &'static str,
     /// Where formula or comparison come from.
@@ -123,13 +130,14 @@ const BLANK: Metric = Metric {
     vllm: "",
     aiperf: "",
     guidellm: "",
+    fio: "",
     notes: "",
     source: "",
 };
 
 /// Every metric, in the order of METRICS.md.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
-    let tables: [&[Metric]; 9] = [
+    let tables: [&[Metric]; 10] = [
         latency::LATENCY,
         rates::RATES,
         counts::COUNTS,
@@ -137,6 +145,7 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         scaling::SCALINGS,
         cost::COSTS,
         engine::ENGINES,
+        storage::STORED,
         compare::COMPARED,
         client::CLIENT,
     ];
@@ -156,6 +165,7 @@ mod tests {
     use super::*;
     use crate::document::{Client, EngineResult, OutcomeCounts, Point, Selftest, Tokens};
     use crate::engine::EngineCell;
+    use crate::storage::{CheckpointResult, ModelLoadResult, StorageResult, StorageTimeline};
     use crate::verdict::{CostReport, Little, MetricChange, PointCost, Row, Scalability};
 
     /// Names of the fields of a type.
@@ -212,6 +222,53 @@ mod tests {
         keys.chain(bandwidth.map(|field| format!("memory_bandwidth.{field}"))).collect()
     }
 
+    /// Fields of a storage cell that are measured, with those of its parts.
+    fn measured_of_storage() -> Vec<String> {
+        let named = [
+            "stage",
+            "path",
+            "filesystem",
+            "workload",
+            "setting",
+            "cell",
+            "bs_bytes",
+            "iodepth",
+            "numjobs",
+            "engine",
+            "direct",
+            "trials",
+            "trials_planned",
+            "failed",
+            "per_trial",
+            "warnings",
+            // Told with `cached`, or by their members.
+            "cache_reason",
+            "timeline",
+            "checkpoint",
+            "model_load",
+        ];
+        let sizes = ["model", "parameters", "full_bytes", "bytes"];
+        let parts: [(&str, Vec<String>); 3] = [
+            ("storage.timeline", fields::<StorageTimeline>()),
+            (
+                "storage.checkpoint",
+                fields::<CheckpointResult>()
+                    .into_iter()
+                    .filter(|field| !sizes.contains(&field.as_str()))
+                    .collect(),
+            ),
+            ("storage.model_load", fields::<ModelLoadResult>()),
+        ];
+        let keys = fields::<StorageResult>().into_iter();
+        let keys = keys.filter(|field| !named.contains(&field.as_str()));
+        let keys = keys.map(|field| format!("storage.{field}"));
+        let of_parts = parts.into_iter().flat_map(|(part, fields)| {
+            fields.into_iter().map(move |field| format!("{part}.{field}"))
+        });
+        let sentences = ["storage_stages.model_loads".to_owned()];
+        keys.chain(of_parts).chain(sentences).collect()
+    }
+
     fn wanted() -> BTreeSet<String> {
         let blocks: [(&str, Vec<String>); 9] = [
             ("scalability", fields::<Scalability>()),
@@ -231,6 +288,7 @@ mod tests {
         }
         keys.extend(computed_of_changes().into_iter().map(|field| format!("compare.{field}")));
         keys.extend(measured_of_engines());
+        keys.extend(measured_of_storage());
         keys.extend(["pareto", "throughput_point"].map(str::to_owned));
         for key in NOT_METRICS {
             assert!(keys.remove(key), "{key} is no field of a point");
@@ -263,7 +321,14 @@ mod tests {
             }
             let is_ns = metric.key.contains("_ns");
             assert!(!is_ns || metric.unit == "ns", "{} is in {}", metric.key, metric.unit);
-            for text in [metric.formula, metric.vllm, metric.aiperf, metric.notes, metric.source] {
+            for text in [
+                metric.formula,
+                metric.vllm,
+                metric.aiperf,
+                metric.fio,
+                metric.notes,
+                metric.source,
+            ] {
                 assert!(!text.contains('\n'), "{}: {text}", metric.key);
             }
         }
@@ -272,8 +337,12 @@ mod tests {
     #[test]
     fn entries_name_fields_that_there_are() {
         // `Debug` of a record lists its fields; those of the client's figures come from serde.
-        let source =
-            [include_str!("record.rs"), include_str!("event.rs"), include_str!("engine.rs")];
+        let source = [
+            include_str!("record.rs"),
+            include_str!("event.rs"),
+            include_str!("engine.rs"),
+            include_str!("storage/record.rs"),
+        ];
         let source = source.concat();
         for metric in metrics() {
             for field in metric.from {

@@ -2,19 +2,25 @@
 //! when its stdin closes, so that nothing is left when its parent is killed.
 
 use std::io::{BufRead, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use loadline_schema::storage::protocol::{Reply, Request};
-use loadline_schema::storage::{FilesystemFacts, IoInterval, SlowIo, StorageLoad, StorageTrial};
+use loadline_schema::storage::{
+    FilesystemFacts, IoInterval, SlowIo, StorageLimits, StorageLoad, StorageTrial,
+};
 
 use crate::trial::{Report, Trial, TrialError, WriteBudget};
-use crate::work_dir::WorkDir;
+use crate::{DirError, Roots, WorkDir, check, leftovers, look, remove_work_dir};
 
 /// How often the parent hears that this process lives.
 const BEAT: Duration = Duration::from_millis(500);
+
+/// Requests that may wait: the parent sends one at a time.
+const QUEUE: usize = 16;
 
 /// What the threads of this process share.
 struct Shared<W> {
@@ -70,10 +76,10 @@ pub fn child(input: impl BufRead + Send + 'static, output: impl Write + Send + '
         ended_bytes: AtomicU64::new(0),
         doing: Mutex::new(("waiting", None)),
     });
-    let (sender, requests) = channel();
+    let (sender, requests) = sync_channel(QUEUE);
     let reader = Arc::clone(&shared);
     std::thread::spawn(move || read_requests(input, &sender, &reader.stop));
-    let (over, beats) = channel();
+    let (over, beats) = sync_channel(1);
     let beating = Arc::clone(&shared);
     let beat = std::thread::spawn(move || beat(&beating, &beats));
     serve(&requests, &shared);
@@ -82,7 +88,7 @@ pub fn child(input: impl BufRead + Send + 'static, output: impl Write + Send + '
 }
 
 /// `stop` and the end of the input are obeyed at once, whatever is under way.
-fn read_requests(input: impl BufRead, sender: &Sender<Request>, stop: &AtomicBool) {
+fn read_requests(input: impl BufRead, sender: &SyncSender<Request>, stop: &AtomicBool) {
     for line in input.lines().map_while(Result::ok) {
         match serde_json::from_str(&line) {
             Ok(Request::Stop) => stop.store(true, Ordering::Relaxed),
@@ -119,17 +125,22 @@ fn serve<W: Write + Send>(requests: &Receiver<Request>, shared: &Shared<W>) {
     for request in requests {
         match request {
             Request::Open { remove: Some(path), .. } => {
-                let left = crate::work_dir::remove_work_dir(std::path::Path::new(&path));
-                shared.reply(&Reply::Closed { left });
+                let removed = remove_work_dir(Path::new(&path));
+                let why = removed.why.unwrap_or_default();
+                let left = (!removed.removed).then(|| format!("{}: {why}", removed.path));
+                shared.reply(&Reply::Closed { left: left.into_iter().collect() });
                 return;
             }
-            Request::Open { .. } => match open(&request) {
-                Ok((reply, made)) => {
-                    opened = made;
-                    shared.reply(&reply);
+            Request::Open { path, limits, file_bytes, seed, look_only, remove: None } => {
+                let asked = Asked { path: &path, limits: &limits, file_bytes, seed, look_only };
+                match open(&asked) {
+                    Ok((reply, made)) => {
+                        opened = made;
+                        shared.reply(&reply);
+                    }
+                    Err(error) => shared.reply(&Reply::Refused { message: error.message }),
                 }
-                Err(message) => shared.reply(&Reply::Refused { message }),
-            },
+            }
             Request::Measure { trial, cell, origin_ns } => {
                 let measured = opened.as_ref().map(|opened| {
                     let trial = Trial {
@@ -162,6 +173,38 @@ fn serve<W: Write + Send>(requests: &Receiver<Request>, shared: &Shared<W>) {
     shared.doing("removing files", None);
     let left = opened.map(|opened| opened.dir.remove()).unwrap_or_default();
     shared.reply(&Reply::Closed { left });
+}
+
+/// What is to be opened.
+struct Asked<'a> {
+    path: &'a str,
+    limits: &'a StorageLimits,
+    file_bytes: u64,
+    seed: u64,
+    look_only: bool,
+}
+
+fn open(asked: &Asked<'_>) -> Result<(Reply, Option<Opened>), DirError> {
+    let (path, roots) = (Path::new(asked.path), Roots::default());
+    // First, so that what they take is free again.
+    let leftovers = if asked.look_only { Vec::new() } else { leftovers(path) };
+    check(path, asked.limits, asked.file_bytes, &roots)?;
+    let mut facts = look(path, &roots)?;
+    let mut opened = None;
+    let mut work_dir = None;
+    if !asked.look_only {
+        let dir = WorkDir::create(path)?;
+        facts.direct = dir.direct_io();
+        work_dir = Some(dir.path().display().to_string());
+        opened = Some(Opened {
+            dir,
+            facts: facts.clone(),
+            budget: WriteBudget::new(asked.limits.max_write_bytes),
+            seed: asked.seed,
+            drop_caches: asked.limits.drop_caches,
+        });
+    }
+    Ok((Reply::Opened { facts: Box::new(facts), work_dir, leftovers }, opened))
 }
 
 fn carry_out(trial: &Trial<'_>, load: &StorageLoad) -> Result<StorageTrial, TrialError> {

@@ -202,7 +202,9 @@ impl StorageProcess {
         let within_ns = if quick { REMOVE_NS } else { CLOSE_NS };
         if let Some(mut running) = self.running.take() {
             let asked = running.send(r#"{"ask":"close"}"#);
-            if asked.is_ok() && let Some(left) = wait_closed(&mut running, within_ns) {
+            if asked.is_ok()
+                && let Some(left) = wait_closed(&mut running, within_ns)
+            {
                 self.work_dir = None;
                 return left;
             }
@@ -307,11 +309,16 @@ impl StorageProcess {
             "it was killed".to_owned()
         } else {
             let state = process_state(pid).or(state).unwrap_or_default();
-            format!("it cannot be killed{state} and is left behind: the mount has to answer, or go, first")
+            format!(
+                "it cannot be killed{state} and is left behind: the mount has to answer, or go, first"
+            )
         };
         if watch.was_stopped() {
             return ProcessError::Hangs {
-                message: format!("process {pid} did not stop within a second on {}; {fate}", self.place()),
+                message: format!(
+                    "process {pid} did not stop within a second on {}; {fate}",
+                    self.place()
+                ),
             };
         }
         ProcessError::Hangs {
@@ -440,10 +447,10 @@ impl Seen {
         if row.phase != Phase::Measure {
             return;
         }
-        let worker = self.workers.entry(row.worker).or_insert_with(|| WorkerEnd {
-            first_ns: row.start_ns,
-            ..WorkerEnd::default()
-        });
+        let worker = self
+            .workers
+            .entry(row.worker)
+            .or_insert_with(|| WorkerEnd { first_ns: row.start_ns, ..WorkerEnd::default() });
         worker.last_ns = worker.last_ns.max(row.start_ns + row.length_ns);
         worker.errors += row.errors;
         let (ios, bytes) = match row.direction {

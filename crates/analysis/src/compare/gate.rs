@@ -32,7 +32,7 @@ pub(crate) fn judge(
     let mut beyond: Vec<(Option<usize>, Beyond)> = Vec::new();
     for term in terms {
         has_baseline(pairs, term)?;
-        for pair in pairs.iter().filter(|pair| pair.is_engine() == term.metric.is_of_engine()) {
+        for pair in pairs.iter().filter(|pair| pair.kind() == term.metric.kind()) {
             match at_point(pair, term, order) {
                 Outcome::Failed(why) => gate.failures.push(why),
                 Outcome::Undecided(why) => gate.undecided.push(why),

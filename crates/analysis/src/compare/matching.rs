@@ -1,9 +1,11 @@
 //! Which points of two runs belong together, and in what the runs differ.
 
 use loadline_schema::document::{Document, Point, PointLoad, Serving};
+use loadline_schema::gate::{MetricKind, TrialMetric};
 use loadline_schema::plan::{Arrival, Extent, Find, Load, Output, Plan, Prompt, ServingStage};
 
 use crate::compare::CompareSubject;
+use crate::storage::{self, STORAGE};
 
 /// Largest difference of mean token lengths, as a ratio, at which the work is still the same.
 const TOKENS_APART: f64 = 0.02;
@@ -15,14 +17,27 @@ pub(crate) struct Pair<'a> {
     pub(crate) stage: &'a str,
     /// Whether the runs have several stages, so that a load alone does not name a point.
     one_of_many: bool,
+    /// The candidate's stage.
+    other_stage: &'a str,
     pub(crate) baseline: &'a Point,
     pub(crate) candidate: &'a Point,
 }
 
 impl Pair<'_> {
-    /// Whether it is a cell of an engine's grid.
-    pub(crate) fn is_engine(&self) -> bool {
-        self.baseline.load.setting.is_some()
+    /// What kind of figures it has.
+    pub(crate) fn kind(&self) -> MetricKind {
+        match &self.baseline.load {
+            load if load.setting.is_none() => MetricKind::Load,
+            load if load.arrival == STORAGE => MetricKind::Storage,
+            _ => MetricKind::Engine,
+        }
+    }
+
+    /// Whether a trial of either side has this figure.
+    pub(crate) fn has(&self, metric: TrialMetric) -> bool {
+        let name = metric.to_string();
+        let trials = self.baseline.per_trial.iter().chain(&self.candidate.per_trial);
+        trials.into_iter().any(|trial| trial.contains_key(&name))
     }
 
     /// "concurrency 16", with the stage where there are several.
@@ -74,8 +89,13 @@ impl<'a> Matched<'a> {
             };
             if let Some((index, other)) = candidate.points.iter().enumerate().find(same) {
                 taken.push(index);
-                let stage = &baseline.stage;
-                self.pairs.push(Pair { stage, one_of_many, baseline: point, candidate: other });
+                self.pairs.push(Pair {
+                    stage: &baseline.stage,
+                    one_of_many,
+                    other_stage: &candidate.stage,
+                    baseline: point,
+                    candidate: other,
+                });
             }
         }
         let partners: Vec<&PointLoad> = taken.iter().map(|i| &candidate.points[*i].load).collect();
@@ -123,6 +143,7 @@ pub(crate) fn differences(
     baseline: CompareSubject<'_>,
     candidate: CompareSubject<'_>,
     found: &Matched<'_>,
+    with_paths: bool,
 ) -> Differences {
     let mut all = Differences::default();
     for (a, b) in &found.stages {
@@ -133,6 +154,11 @@ pub(crate) fn differences(
     }
     for pair in &found.pairs {
         all.of_tokens(pair);
+        let sides = ((baseline.document, pair.stage), (candidate.document, pair.other_stage));
+        let of_cells = storage::differences(sides.0, sides.1, &pair.baseline.load, with_paths);
+        let (grave, told) = of_cells.unwrap_or_default();
+        all.grave.extend(grave);
+        all.told.extend(told);
     }
     let limited = |side: &dyn Fn(&Pair<'_>) -> bool| -> String {
         let places = found.pairs.iter().filter(|pair| side(pair)).map(Pair::name);

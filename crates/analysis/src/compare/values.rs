@@ -178,6 +178,7 @@ fn why_absent(trial: &BTreeMap<String, f64>, metric: TrialMetric) -> &'static st
         TrialMetric::Latency(_, Statistic::P90) if attempts < 10.0 => {
             "a P90 needs 10 requests in each trial"
         }
+        TrialMetric::ClatP99 => "a P99 needs 100 I/Os in each trial",
         _ => "it could not be measured",
     }
 }
@@ -211,6 +212,8 @@ fn least(scale: Scale, metric: TrialMetric, values: &[f64], attempts: &[f64]) ->
         // Gaps are stored in units of 100 ns.
         TrialMetric::Latency(Latency::Itl | Latency::MaxGap, _) => 100.0,
         TrialMetric::Latency(..) => 1.0,
+        // Buckets are a 128th wide.
+        TrialMetric::ClatP99 => typical / 128.0,
         // A window holds a whole number of answers.
         _ => {
             let mean = attempts.iter().sum::<f64>() / attempts.len().max(1) as f64;

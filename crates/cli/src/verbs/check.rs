@@ -214,13 +214,13 @@ fn tell_storage(page: &mut String, events: Vec<EventKind>, stage: &StorageStage)
     line(page, 0, &stage.name);
     for event in events {
         let EventKind::StorageFacts { facts, leftovers, .. } = event else { continue };
-        let free = quantity::bytes(facts.free_bytes);
+        let free = quantity::binary_bytes(facts.free_bytes);
         let text = format!(
             "{}: {} ({}), {free} free, needs {}",
             facts.path,
             facts.kind,
             facts.source,
-            quantity::bytes(stage.space_bytes(&facts.path))
+            quantity::binary_bytes(stage.space_bytes(&facts.path))
         );
         line(page, 2, &text);
         for leftover in leftovers {

@@ -6,6 +6,7 @@ use loadline_schema::plan_file::PlanFile;
 
 use crate::args::RunArgs;
 use crate::exit::{Exit, Failure};
+use crate::launch::Launcher;
 use crate::measure::measure;
 use crate::output::say;
 use crate::quick_look;
@@ -23,7 +24,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         ));
         let mut file = quick_look::plan();
         file.seed = args.seed;
-        return measure(&file, Some(quick_look::PLAN), &args.options);
+        let mut options = args.options.clone();
+        // Everything happens in a new directory, also where the current one is the root of a mount.
+        options.yes = true;
+        let launcher = Launcher::new(true);
+        if let Some(why) = quick_look::storage_refusal(&file, &launcher) {
+            say(&format!("loadline: storage is left out: {why}"));
+            file.storage.clear();
+        }
+        return measure(&file, Some(quick_look::PLAN), &options);
     }
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {

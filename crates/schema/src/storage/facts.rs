@@ -59,7 +59,7 @@ pub struct FilesystemFacts {
     pub kernel: Option<String>,
 }
 
-/// What a file system says about O_DIRECT, by an attempt in the working directory.
+/// What a file system says about O_DIRECT, for a file in the working directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DirectIo {
     /// Whether a file could be opened with it.
@@ -68,7 +68,8 @@ pub struct DirectIo {
     pub memory_align: u32,
     /// Alignment of offsets and lengths, bytes.
     pub offset_align: u32,
-    /// Where the alignments come from: `statx`, or `assumed`.
+    /// Where the alignments come from: `statx` (the kernel told them), `tried` (writes of 4096 and
+    /// 512 bytes), `assumed`, or `not tried` and why.
     pub source: String,
 }
 

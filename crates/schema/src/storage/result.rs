@@ -169,6 +169,9 @@ pub struct StorageTarget {
     pub met: bool,
     /// Whether the interval of the measured bandwidth lies wholly on one side of it.
     pub certain: bool,
+    /// Whether nobody stated it: 500 MB/s, which checkpoints are held against by default.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assumed: bool,
 }
 
 /// A trial over time.
