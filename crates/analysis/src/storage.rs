@@ -240,6 +240,8 @@ fn warn(result: &mut StorageResult, code: &str, message: String, advice: &str) {
 }
 
 #[cfg(test)]
+mod compare_tests;
+#[cfg(test)]
 mod made;
 #[cfg(test)]
 mod tests;

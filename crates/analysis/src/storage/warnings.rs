@@ -112,7 +112,9 @@ fn of_caches(cell: &Cell<'_>, result: &StorageResult) -> Option<Warning> {
             "choose a directory on the storage that you mean",
         ));
     }
-    if result.cached {
+    // A warm start is meant to come from memory.
+    let is_warm = matches!(&cell.cell.load, StorageLoad::ModelLoad(load) if !load.cold);
+    if result.cached && !is_warm {
         let why = result.cache_reason.as_deref().map(|why| format!(": {why}"));
         return Some(Warning::new(
             "cached",
