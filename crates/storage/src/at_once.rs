@@ -46,8 +46,8 @@ impl Gate {
     }
 }
 
-/// Runs `work` with 0, 1, … in threads that begin together, and `begin` right before they do; calls
-/// `meanwhile` now and then until all have ended. The results are in order.
+/// Runs `work` with 0, 1, … in threads that begin together; calls `meanwhile` now and then until all
+/// have ended. The results are in order.
 ///
 /// # Errors
 /// The system gives no more threads; nothing was run then.

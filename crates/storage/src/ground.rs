@@ -49,10 +49,10 @@ impl Report for Rows {
 /// A temporary folder on a disk; `None` where there is none, and a test of the page cache has nothing
 /// to show.
 pub(crate) fn on_disk() -> Option<TempDir> {
-    const TMPFS: [i64; 2] = [0x0102_1994, 0x8584_58F6];
+    const TMPFS: [u64; 2] = [0x0102_1994, 0x8584_58F6];
     let candidates = [std::env::temp_dir(), Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()];
     candidates.iter().find_map(|parent| {
-        let kind = i64::from(rustix::fs::statfs(parent).ok()?.f_type);
+        let kind = rustix::fs::statfs(parent).ok()?.f_type as u64;
         if TMPFS.contains(&kind) { None } else { TempDir::new_in(parent).ok() }
     })
 }

@@ -36,7 +36,18 @@ pub use child::child;
 pub use facts::{Roots, look};
 pub use fio::{FioError, ImportedFio, import_fio, looks_like_fio};
 pub use leftovers::{leftovers, remove_work_dir};
+use loadline_schema::storage::{IoLoad, StorageTrial};
 pub use process::{Open, ProcessError, Row, StorageProcess};
 pub use refuse::check;
-pub use trial::{Report, Trial, TrialError};
+
+pub use trial::{Report, Trial, TrialError, WriteBudget};
 pub use work_dir::{DirError, WorkDir};
+
+/// Reads and writes blocks: one trial of a job as fio has them.
+///
+/// # Errors
+/// The load does not fit this file system, the budget or the machine. What fails after the first
+/// I/O is in the trial.
+pub fn run_io(trial: &Trial<'_>, load: &IoLoad) -> Result<StorageTrial, TrialError> {
+    io::run(trial, load)
+}

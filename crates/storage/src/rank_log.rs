@@ -186,3 +186,73 @@ impl Second {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ground::Ground;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn seconds_become_rows_and_a_pause_of_the_storage_shows() {
+        let ground = Ground::new();
+        let trial = ground.trial();
+        let mut log = RankLog::new(&trial, 3, 1000 * MS);
+        log.io(Direction::Write, 1200 * MS, 1300 * MS, 10);
+        log.io(Direction::Write, 1300 * MS, 1999 * MS, 20);
+        // Began in the first second, seen in the fourth.
+        log.io(Direction::Write, 1999 * MS, 4500 * MS, 40);
+        log.failed(Direction::Write, 4500 * MS, 4600 * MS);
+        log.io(Direction::Sync, 4600 * MS, 4700 * MS, 0);
+        log.pause(4700 * MS);
+        let rows = ground.intervals();
+        let of = |direction: Direction| rows.iter().filter(move |row| row.direction == direction);
+        let told: Vec<_> = of(Direction::Write)
+            .map(|row| (row.start_ns / MS, row.length_ns / MS, row.ios, row.bytes, row.errors))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1200, 800, 2, 30, 0),
+                (2000, 1000, 0, 0, 0),
+                (3000, 1000, 0, 0, 0),
+                (4000, 700, 1, 40, 1)
+            ]
+        );
+        let first = of(Direction::Write).next().expect("a row");
+        assert_eq!((first.worker, first.slat.clone()), (3, Latencies::default()));
+        let clat = &first.clat;
+        assert_eq!((clat.sum_ns, clat.min_ns, clat.max_ns), (799 * MS, 100 * MS, 699 * MS));
+        assert_eq!(of(Direction::Sync).map(|row| row.ios).sum::<u64>(), 1);
+        let end = log.end();
+        assert_eq!((end.first_ns, end.last_ns), (1200 * MS, 4700 * MS));
+        assert_eq!((end.write_ios, end.write_bytes, end.sync_ios, end.errors), (3, 70, 1, 1));
+        assert_eq!(ground.ended.load(Ordering::Relaxed), 4);
+        assert_eq!(ground.ended_bytes.load(Ordering::Relaxed), 70);
+    }
+
+    #[test]
+    fn a_reader_that_tells_late_is_counted_in_the_second_under_way() {
+        let ground = Ground::new();
+        let trial = ground.trial();
+        let mut log = RankLog::new(&trial, 0, 0);
+        log.io(Direction::Read, 900 * MS, 1001 * MS, 1);
+        log.io(Direction::Read, 800 * MS, 999 * MS, 1);
+        log.pause(1001 * MS);
+        let rows: Vec<_> =
+            ground.intervals().iter().map(|row| (row.start_ns / MS, row.ios)).collect();
+        assert_eq!(rows, [(900, 0), (1000, 2)]);
+        assert_eq!(log.end().first_ns, 800 * MS);
+    }
+
+    #[test]
+    fn a_rank_without_work_has_no_rows() {
+        let ground = Ground::new();
+        let trial = ground.trial();
+        let mut log = RankLog::new(&trial, 0, 5);
+        log.pause(10);
+        assert!(ground.intervals().is_empty());
+        assert_eq!((log.end().first_ns, log.end().last_ns), (5, 5));
+    }
+}

@@ -28,7 +28,7 @@ pub(super) fn fill(cell: &Cell<'_>, result: &mut StorageResult) {
         buckets.or_else(|| stated(&imported, kind.0, wanted))
     };
     // Of a checkpoint those of its saves: a restore is another workload.
-    let wanted = match &cell.cell.load {
+    let wanted = match &cell.planned.load {
         StorageLoad::Checkpoint(_) => &[Direction::Write][..],
         _ => &[Direction::Read, Direction::Write],
     };

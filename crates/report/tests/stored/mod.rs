@@ -358,7 +358,7 @@ pub(crate) fn model_loads() -> Document {
         load(LoadMethod::Mmap, 1, true, 41.2, 1.1),
         load(LoadMethod::Pread, 4, true, 18.4, 0.7),
         load(LoadMethod::Direct, 8, true, 12.1, 0.4),
-        load(LoadMethod::Mmap, 1, false, 3.14, 0.05),
+        load(LoadMethod::Mmap, 1, false, 3.12, 0.05),
     ];
     let sentence = LoadSentence {
         path: NFS.into(),
@@ -424,10 +424,8 @@ pub(crate) fn imported() -> Document {
         reads.path = path.into();
         reads.engine = "libaio".into();
         (reads.trials, reads.trials_planned) = (1, 1);
-        for rate in [&mut reads.bytes_per_s, &mut reads.iops] {
-            if let Some(rate) = rate {
-                (rate.low, rate.high, rate.n) = (None, None, 1);
-            }
+        for rate in [&mut reads.bytes_per_s, &mut reads.iops].into_iter().flatten() {
+            (rate.low, rate.high, rate.n) = (None, None, 1);
         }
         reads.steady = None;
         cells.push(reads);

@@ -40,13 +40,12 @@ pub(super) fn lay_out(
     }
     let mut written = 0;
     for file in missing {
-        let before = written;
         let made = make(trial, course, file, &mut |bytes| {
             written += bytes;
             trial.report.doing("laying out files", Some(written as f64 / total as f64));
         });
         if !matches!(made, Ok(Ok(()))) {
-            trial.budget.give_back(total - written.max(before));
+            trial.budget.give_back(total - written);
             trial
                 .dir
                 .remove_file(&file.name)

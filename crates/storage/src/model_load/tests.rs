@@ -201,7 +201,8 @@ fn a_file_that_shrank_ends_the_trial_with_its_name() {
         let second = files[1].name.clone();
         let fd: OwnedFd = ground.dir.open_file(&second, OFlags::empty()).expect("there");
         rustix::fs::ftruncate(&fd, 100_000).expect("truncated");
-        let bypass = Bypass::decide(true, trial.direct(), load.bs_bytes);
+        let direct = method == LoadMethod::Direct;
+        let bypass = Bypass::decide(direct, trial.direct(), load.bs_bytes);
         let job = Job::new(&trial, &load, files, Course::new(&trial), bypass);
         job.load_all().expect("threads");
         let measured = job.finish(CacheState::default(), CpuTime::default());
