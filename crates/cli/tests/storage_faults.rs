@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
@@ -75,7 +75,9 @@ impl Run {
         let (name, value) = mark.split_once('=').unwrap();
         let mut command = Command::new(cargo_bin("loadline"));
         command.arg("storage").arg(at).args(arguments).arg("--out").arg(out);
-        command.env(name, value).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Files, since a pipe that nobody reads would keep the end waiting.
+        let to = |name: &str| std::fs::File::create(out.with_extension(name)).unwrap();
+        command.env(name, value).stdin(Stdio::null()).stdout(to("stdout")).stderr(to("stderr"));
         Self { child: Some(command.spawn().unwrap()), out: out.to_owned(), mark }
     }
 
@@ -107,18 +109,25 @@ impl Run {
         });
     }
 
-    /// Its end with this code; what it said goes into the message otherwise.
-    fn end(&mut self, expected: i32) -> Output {
-        let output = self.child.take().unwrap().wait_with_output().unwrap();
-        let words = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(expected), "{words}");
+    /// How it ended, and what it said to stdout and stderr.
+    fn ended(&mut self) -> (Option<i32>, String, String) {
+        let child = self.child.as_mut().unwrap();
+        let status = wait_for("the end of the run", || child.try_wait().unwrap());
+        let said = |name: &str| std::fs::read_to_string(self.out.with_extension(name)).unwrap();
+        (status.code(), said("stdout"), said("stderr"))
+    }
+
+    /// What it said to stdout and stderr until its end with this code.
+    fn end(&mut self, expected: i32) -> (String, String) {
+        let (code, text, words) = self.ended();
+        assert_eq!(code, Some(expected), "{words}");
         assert!(!words.contains("panicked"), "{words}");
-        output
+        (text, words)
     }
 
     /// Its document at its end.
     fn document(&mut self, expected: i32) -> Value {
-        serde_json::from_slice(&self.end(expected).stdout).unwrap()
+        serde_json::from_str(&self.end(expected).0).unwrap()
     }
 
     /// Processes that still run and are of this run.
@@ -262,8 +271,7 @@ fn no_working_directory_can_be_made() {
     let Some(faulty) = Faulty::new() else { return };
     faulty.fs.set(FsFault::Write { after_bytes: 0, errno: Errno::NOSPC });
     let mut run = faulty.run(&[]);
-    let output = run.end(6);
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document = run.document(6);
     let failed = document["storage"][0]["failed"].as_str().unwrap();
     let mount = faulty.fs.path().display().to_string();
     assert!(failed.contains("No space left") && failed.contains(&mount), "{failed}");
@@ -323,7 +331,7 @@ fn a_mount_that_hangs_from_the_beginning_is_refused() {
     let Some(faulty) = Faulty::new() else { return };
     faulty.fs.set(FsFault::Hang);
     let mut run = faulty.run(&["--stall-timeout", "1s"]);
-    let words = String::from_utf8(run.end(2).stderr).unwrap();
+    let (_, words) = run.end(2);
     let mount = faulty.fs.path().display().to_string();
     for part in ["hangs", &mount, "--stall-timeout"] {
         assert!(words.contains(part), "'{part}' is missing in: {words}");
@@ -338,8 +346,9 @@ fn ctrl_c_at_a_mount_that_hangs_from_the_beginning() {
     let mut run = faulty.run(&["--stall-timeout", "1h"]);
     wait_for("the first look", || (faulty.fs.withheld() > 0).then_some(()));
     run.interrupt();
-    let output = run.child.take().unwrap().wait_with_output().unwrap();
-    assert!(!output.status.success(), "{output:?}");
+    let (code, _, words) = run.ended();
+    assert_ne!(code, Some(0), "{words}");
+    assert!(words.contains("did not stop"), "{words}");
     released(&faulty, &run);
 }
 

@@ -82,6 +82,8 @@ pub struct StorageProcess {
     path: String,
     stall_ns: u64,
     running: Option<JsonChild>,
+    /// A killed child is still there: whoever touches the mount hangs as it does.
+    is_stuck: bool,
     facts: FilesystemFacts,
     leftovers: Vec<Leftover>,
     work_dir: Option<String>,
@@ -118,6 +120,7 @@ impl StorageProcess {
             path: open.path.to_owned(),
             stall_ns: open.limits.stall_ns,
             running: None,
+            is_stuck: false,
             facts: FilesystemFacts::default(),
             leftovers: Vec::new(),
             work_dir: None,
@@ -208,7 +211,7 @@ impl StorageProcess {
                 self.work_dir = None;
                 return left;
             }
-            running.kill();
+            self.is_stuck = !running.kill();
         }
         self.remove(within_ns)
     }
@@ -216,7 +219,9 @@ impl StorageProcess {
     /// Has another process remove what a killed one left. The mount may hang: this has an end, too.
     fn remove(&mut self, within_ns: u64) -> Vec<String> {
         let Some(work_dir) = self.work_dir.take() else { return Vec::new() };
-        let removed = JsonChild::start((self.command)()).ok().and_then(|mut child| {
+        let start = || JsonChild::start((self.command)()).ok();
+        let child = if self.is_stuck { None } else { start() };
+        let removed = child.and_then(|mut child| {
             let request = Request::Open {
                 path: self.path.clone(),
                 limits: StorageLimits {
@@ -305,13 +310,14 @@ impl StorageProcess {
         let Some(mut running) = self.running.take() else { return ProcessError::Stopped };
         let pid = running.pid();
         let state = process_state(pid);
-        let fate = if running.kill() {
-            "it was killed".to_owned()
-        } else {
+        self.is_stuck = !running.kill();
+        let fate = if self.is_stuck {
             let state = process_state(pid).or(state).unwrap_or_default();
             format!(
                 "it cannot be killed{state} and is left behind: the mount has to answer, or go, first"
             )
+        } else {
+            "it was killed".to_owned()
         };
         if watch.was_stopped() {
             return ProcessError::Hangs {
