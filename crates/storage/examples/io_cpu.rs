@@ -2,7 +2,8 @@
 //! be laid beside fio's.
 //!
 //! `io_cpu DIR RW BS SIZE IODEPTH DIRECT SECONDS [FILE]`: sizes in bytes, DIRECT 0 or 1; FILE is
-//! read instead of a file of its own.
+//! read instead of a file of its own. With AGAIN set, a trial runs for each line on stdin, always on
+//! the same file, whose path is printed first: so another tool can take turns on it.
 
 use std::error::Error;
 use std::io::Write;
@@ -81,28 +82,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let load = load(arguments.get(1..).unwrap_or_default())?;
     let dir = WorkDir::create(Path::new(&arguments[0]))?;
-    let report = Sum::default();
-    let result = run_io(
-        &Trial {
-            id: TrialId { stage: 0, point: 0, trial: 0, part: 0 },
-            origin_ns: loadline_clock::monotonic_ns(),
-            dir: &dir,
-            facts: &facts(),
-            budget: &WriteBudget::new(u64::MAX / 2),
-            stop: &AtomicBool::new(false),
-            ended: &AtomicU64::new(0),
-            ended_bytes: &AtomicU64::new(0),
-            report: &report,
-            seed: 1,
-            drop_caches: false,
-        },
-        &load,
-    );
-    let left = dir.remove();
-    for why in left {
+    let result = if std::env::var_os("AGAIN").is_some() {
+        writeln!(std::io::stdout(), "{}", dir.path().join("job-0").display())?;
+        std::io::stdin().lines().try_for_each(|_| once(&dir, &load))
+    } else {
+        once(&dir, &load)
+    };
+    for why in dir.remove() {
         writeln!(std::io::stderr(), "{why}")?;
     }
-    print(&result?, &report)
+    result
+}
+
+fn once(dir: &WorkDir, load: &IoLoad) -> Result<(), Box<dyn Error>> {
+    let report = Sum::default();
+    let trial = Trial {
+        id: TrialId { stage: 0, point: 0, trial: 0, part: 0 },
+        origin_ns: loadline_clock::monotonic_ns(),
+        dir,
+        facts: &facts(),
+        budget: &WriteBudget::new(u64::MAX / 2),
+        stop: &AtomicBool::new(false),
+        ended: &AtomicU64::new(0),
+        ended_bytes: &AtomicU64::new(0),
+        report: &report,
+        seed: 1,
+        drop_caches: false,
+    };
+    print(&run_io(&trial, load)?, &report)
 }
 
 fn print(trial: &StorageTrial, report: &Sum) -> Result<(), Box<dyn Error>> {

@@ -105,7 +105,9 @@ impl Ground {
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.dir.path()).expect("listed");
         let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
-        entries.map(|entry| name(entry).into_string().expect("ours")).collect()
+        let names = entries.map(|entry| name(entry).into_string().expect("ours"));
+        // The marker and the list of files belong to the directory itself.
+        names.filter(|name| !name.starts_with("loadline.")).collect()
     }
 
     pub(crate) fn intervals(&self) -> Vec<IoInterval> {

@@ -233,7 +233,8 @@ impl LayOut<'_> {
             }
             self.trial.report.doing("laying out files", Some(*done as f64 / self.missing as f64));
             let bytes = LAYOUT_BYTES.min(end - at);
-            pattern.stamp(buffer, pattern.identity(at / LAYOUT_BYTES));
+            let block = at / LAYOUT_BYTES;
+            pattern.fill(buffer, pattern.content(block, block));
             let what = What {
                 direction: loadline_schema::storage::Direction::Write,
                 bytes,

@@ -177,7 +177,7 @@ impl Job {
     #[inline]
     pub(super) fn prepare(&self, op: Op, buffer: &mut [u8]) {
         if let Some(pattern) = &self.pattern {
-            pattern.stamp(buffer, pattern.identity(op.nth));
+            pattern.fill(buffer, pattern.content(op.nth, op.offset / self.bs));
         }
         if let Some(ledger) = &self.ledger {
             ledger.begin(op.offset / self.bs);

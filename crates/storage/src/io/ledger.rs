@@ -67,8 +67,8 @@ impl Ledger {
     pub(super) fn check(&self, block: u64, read: &[u8], pattern: &Pattern) -> Result<(), String> {
         let word = self.word(block);
         let last = (word & LAST).saturating_sub(1);
-        let found = if word & EITHER == 0 { None } else { pattern.read_identity(read) };
-        pattern.check(read, found.unwrap_or_else(|| pattern.identity(last)))
+        let found = if word & EITHER == 0 { None } else { pattern.read_content(read) };
+        pattern.check(read, found.unwrap_or_else(|| pattern.content(last, block)))
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
         let block = |identity| {
             let mut buffer = vec![0; 4096];
             pattern.prefill(&mut buffer);
-            pattern.stamp(&mut buffer, identity);
+            pattern.fill(&mut buffer, pattern.content(identity, 0));
             buffer
         };
         let ledger = Ledger::new(1);

@@ -16,40 +16,68 @@ const STAMP: usize = 32;
 /// The mark of a stamp.
 const MARK: u64 = 0x4c4f_4144_4c49_4e45;
 
-/// Contents of blocks. A block is the base with a stamp laid over the beginning of each piece, so
-/// that making one costs a few instructions for each 4 KiB, and so that the whole block follows
-/// from its identity: nothing of it need be kept to compare it.
+/// Random bytes that repeat no earlier than after so many: file systems compress 128 KiB together,
+/// at most 1 MiB where somebody set it so.
+const POOL: usize = 1 << 20;
+
+/// Contents of blocks. A block is a part of a pool of random bytes with a stamp laid over the
+/// beginning of each piece. So the whole block follows from what it is: nothing of it need be kept
+/// to compare it, and making one costs no more than a copy, or of large blocks the stamps alone.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
-    base: Arc<[u8]>,
+    pool: Arc<[u8]>,
+    bytes: usize,
+    variants: u64,
     key: u64,
     dedupe_percent: u8,
 }
 
+/// What a block is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Content {
+    /// The number of the write that it comes from.
+    identity: u64,
+    /// Which part of the pool.
+    variant: u64,
+}
+
 impl Pattern {
-    /// Contents of blocks of `bytes`. Base and key follow from `seed`. Of each piece the last
+    /// Contents of blocks of `bytes`. Pool and key follow from `seed`. Of each piece the last
     /// `compress_percent` are zeros, the stamp excepted.
     pub(super) fn new(bytes: usize, shape: DataShape, seed: u64) -> Self {
-        let mut base = vec![0; bytes];
-        ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut base);
-        for piece in base.chunks_mut(PIECE) {
+        let bytes = bytes.max(1);
+        let variants = (POOL / bytes).max(1);
+        let mut pool = vec![0; variants * bytes];
+        ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut pool);
+        for piece in pool.chunks_mut(bytes).flat_map(|block| block.chunks_mut(PIECE)) {
             let zeros = piece.len() * usize::from(shape.compress_percent.min(100)) / 100;
             let kept = (piece.len() - zeros).max(STAMP.min(piece.len()));
             piece[kept..].fill(0);
         }
-        Self { base: base.into(), key: random(seed, 0), dedupe_percent: shape.dedupe_percent }
+        Self {
+            pool: pool.into(),
+            bytes,
+            variants: variants as u64,
+            key: random(seed, 0),
+            dedupe_percent: shape.dedupe_percent,
+        }
     }
 
-    /// The same base under another key: no block is equal to one of the first.
+    /// The same pool under another key: no block is equal to one of the first.
     pub(super) fn with_key(&self, key: u64) -> Self {
         Self { key, ..self.clone() }
     }
 
-    /// What the `nth` block of a job is: itself, or with the probability `dedupe_percent` an
-    /// earlier one again.
+    /// What the `nth` write of a job puts into a block: something of its own, or with the
+    /// probability `dedupe_percent` what an earlier one wrote. Neighbours in the file have
+    /// different parts of the pool, or they would compress together.
     #[inline]
-    pub(super) fn identity(&self, nth: u64) -> u64 {
-        if self.dedupe_percent == 0 { nth } else { self.earlier(nth) }
+    pub(super) fn content(&self, nth: u64, block: u64) -> Content {
+        if self.dedupe_percent == 0 {
+            return Content { identity: nth, variant: block % self.variants };
+        }
+        let identity = self.earlier(nth);
+        Content { identity, variant: identity % self.variants }
     }
 
     fn earlier(&self, nth: u64) -> u64 {
@@ -61,19 +89,28 @@ impl Pattern {
         identity
     }
 
-    /// Lays the base into a buffer; [`Self::stamp`] makes blocks of it.
-    pub(super) fn prefill(&self, buffer: &mut [u8]) {
-        for part in buffer.chunks_mut(self.base.len()) {
-            part.copy_from_slice(&self.base[..part.len()]);
-        }
+    #[inline]
+    fn base(&self, variant: u64) -> &[u8] {
+        let from = variant as usize * self.bytes;
+        &self.pool[from..from + self.bytes]
     }
 
-    /// Makes a prefilled buffer the block of this identity.
+    /// To be called once for each buffer before [`Self::fill`].
+    pub(super) fn prefill(&self, buffer: &mut [u8]) {
+        buffer.copy_from_slice(&self.base(0)[..buffer.len()]);
+    }
+
+    /// Makes a buffer a block. Of a block as large as the pool only the stamps are written, since
+    /// [`Self::prefill`] did the rest.
     #[inline]
-    pub(super) fn stamp(&self, buffer: &mut [u8], identity: u64) {
-        let pieces = buffer.chunks_mut(PIECE).zip(self.base.chunks(PIECE)).enumerate();
+    pub(super) fn fill(&self, buffer: &mut [u8], content: Content) {
+        let base = self.base(content.variant);
+        if self.variants > 1 {
+            buffer.copy_from_slice(&base[..buffer.len()]);
+        }
+        let pieces = buffer.chunks_mut(PIECE).zip(base.chunks(PIECE)).enumerate();
         for (number, (piece, base)) in pieces {
-            let stamp = self.stamp_of(base, identity, number as u64);
+            let stamp = self.stamp_of(base, content.identity, number as u64);
             let length = STAMP.min(piece.len());
             piece[..length].copy_from_slice(&stamp[..length]);
         }
@@ -93,14 +130,15 @@ impl Pattern {
         stamp
     }
 
-    /// Whether a buffer is the block of this identity.
+    /// Whether a buffer is this block.
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub(super) fn check(&self, buffer: &[u8], identity: u64) -> Result<(), String> {
-        let pieces = buffer.chunks(PIECE).zip(self.base.chunks(PIECE)).enumerate();
+    pub(super) fn check(&self, buffer: &[u8], content: Content) -> Result<(), String> {
+        let base = self.base(content.variant);
+        let pieces = buffer.chunks(PIECE).zip(base.chunks(PIECE)).enumerate();
         for (number, (piece, base)) in pieces {
-            let stamp = self.stamp_of(base, identity, number as u64);
+            let stamp = self.stamp_of(base, content.identity, number as u64);
             let length = STAMP.min(piece.len());
             if piece[..length] == stamp[..length] && piece[length..] == base[length..piece.len()] {
                 continue;
@@ -110,10 +148,13 @@ impl Pattern {
         Ok(())
     }
 
-    /// The identity that the first stamp of a buffer tells, if it is one of ours.
-    pub(super) fn read_identity(&self, buffer: &[u8]) -> Option<u64> {
-        let words = self.words(buffer, &self.base)?;
-        (words[1..] == [self.key, 0, MARK]).then_some(words[0])
+    /// What a buffer says that it is, if it is one of these blocks.
+    pub(super) fn read_content(&self, buffer: &[u8]) -> Option<Content> {
+        (0..self.variants).find_map(|variant| {
+            let words = self.words(buffer, self.base(variant))?;
+            let ours = words[1..] == [self.key, 0, MARK];
+            ours.then_some(Content { identity: words[0], variant })
+        })
     }
 
     fn words(&self, piece: &[u8], base: &[u8]) -> Option<[u64; 4]> {
@@ -158,27 +199,37 @@ mod tests {
     use super::*;
 
     fn block(pattern: &Pattern, bytes: usize, identity: u64) -> Vec<u8> {
+        of(pattern, bytes, pattern.content(identity, identity))
+    }
+
+    fn of(pattern: &Pattern, bytes: usize, content: Content) -> Vec<u8> {
         let mut buffer = vec![0; bytes];
         pattern.prefill(&mut buffer);
-        pattern.stamp(&mut buffer, identity);
+        pattern.fill(&mut buffer, content);
         buffer
     }
 
-    fn compressed_share(percent: u8) -> f64 {
+    /// What is left of a file of such blocks.
+    fn compressed_share(bytes: usize, percent: u8) -> f64 {
         let shape = DataShape { compress_percent: percent, dedupe_percent: 0 };
-        let data = block(&Pattern::new(1 << 20, shape, 1), 1 << 20, 5);
+        let pattern = Pattern::new(bytes, shape, 1);
+        let blocks = (2 << 20) / bytes as u64;
+        let data: Vec<u8> = (0..blocks).flat_map(|nth| block(&pattern, bytes, nth)).collect();
         lz4_flex::block::compress(&data).len() as f64 / data.len() as f64
     }
 
     #[test]
     fn nothing_compresses_unless_asked_for() {
-        assert!(compressed_share(0) > 0.999, "{}", compressed_share(0));
-        for percent in [25, 50, 90] {
-            let share = compressed_share(percent);
-            let wanted = 1.0 - f64::from(percent) / 100.0;
-            assert!((share - wanted).abs() < 0.02, "{share} at {percent}");
+        for bytes in [512, 4096, 65_536, 1 << 20, 2 << 20] {
+            let share = compressed_share(bytes, 0);
+            assert!(share > 0.999, "{share} of blocks of {bytes}");
+            for percent in [25, 50, 90] {
+                let share = compressed_share(bytes, percent);
+                let wanted = 1.0 - f64::from(percent) / 100.0;
+                assert!((share - wanted).abs() < 0.05, "{share} at {percent} of blocks of {bytes}");
+            }
         }
-        assert!(compressed_share(100) < 0.03);
+        assert!(compressed_share(4096, 100) < 0.03);
     }
 
     #[test]
@@ -201,9 +252,8 @@ mod tests {
             let shape = DataShape { compress_percent: 0, dedupe_percent: percent };
             let pattern = Pattern::new(4096, shape, 1);
             let mut seen = HashSet::new();
-            let repeats = (0..10_000)
-                .filter(|nth| !seen.insert(block(&pattern, 4096, pattern.identity(*nth))))
-                .count();
+            let repeats =
+                (0..10_000).filter(|nth| !seen.insert(block(&pattern, 4096, *nth))).count();
             let wanted = 100 * usize::from(percent);
             assert!(repeats.abs_diff(wanted) <= 200, "{repeats} of 10000 at {percent} %");
         }
@@ -212,12 +262,15 @@ mod tests {
     #[test]
     fn another_block_and_zeros_are_told_apart() {
         let pattern = Pattern::new(8192, DataShape::default(), 1);
-        let old = pattern.check(&block(&pattern, 8192, 4), 5).expect_err("it is block 4");
+        let five = pattern.content(5, 5);
+        let old = pattern.check(&of(&pattern, 8192, pattern.content(4, 5)), five);
+        let old = old.expect_err("it is block 4");
         assert!(old.contains("another block that was written"), "{old}");
-        let zeros = pattern.check(&[0; 8192], 5).expect_err("it is empty");
+        let zeros = pattern.check(&[0; 8192], five).expect_err("it is empty");
         assert!(zeros.contains("all are zero"), "{zeros}");
-        assert_eq!(pattern.read_identity(&block(&pattern, 8192, 4)), Some(4));
-        assert_eq!(pattern.read_identity(&[0; 8192]), None);
+        let four = pattern.content(4, 4);
+        assert_eq!(pattern.read_content(&block(&pattern, 8192, 4)), Some(four));
+        assert_eq!(pattern.read_content(&[0; 8192]), None);
     }
 
     proptest! {
@@ -227,10 +280,11 @@ mod tests {
         ) {
             let shape = DataShape { compress_percent: compress, dedupe_percent: 0 };
             let pattern = Pattern::new(6_000, shape, 1);
-            let mut block = block(&pattern, 6_000, identity);
-            prop_assert_eq!(pattern.check(&block, identity), Ok(()));
+            let content = pattern.content(identity, identity);
+            let mut block = of(&pattern, 6_000, content);
+            prop_assert_eq!(pattern.check(&block, content), Ok(()));
             block[at] ^= 1 << bit;
-            let wrong = pattern.check(&block, identity).expect_err("a bit was flipped");
+            let wrong = pattern.check(&block, content).expect_err("a bit was flipped");
             let place = format!("the first at byte {at} (");
             prop_assert!(wrong.contains(&place), "{} at {}", wrong, at);
         }

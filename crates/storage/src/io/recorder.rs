@@ -313,9 +313,98 @@ pub(super) fn together(threads: &[WorkerEnd]) -> WorkerEnd {
 
 #[cfg(test)]
 mod tests {
+    use loadline_schema::storage::Rw;
     use proptest::prelude::*;
 
     use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn ended(start: u64, end: u64) -> Ended {
+        let (direction, offset, bytes) = (Direction::Read, 0, 4096);
+        Ended { direction, offset, bytes, start, issue: start + 10, end }
+    }
+
+    /// Rows of reads as (begin, length, measured, I/Os) of what ended at these times.
+    fn rows(times: Times, ends: &[u64], now: u64) -> (Vec<(u64, u64, bool, u64)>, WorkerEnd) {
+        let load = crate::io::tests::load(Rw::Read);
+        crate::io::tests::with_trial(|trial, reported| {
+            let shared = Shared::new(trial, &load);
+            let mut recorder = Recorder::new(&shared, times, 3);
+            ends.iter().for_each(|end| recorder.record(ended(end - 30, *end)));
+            let end = recorder.finish(now, 0);
+            let rows = reported().0.into_iter().map(|row| {
+                assert_eq!((row.worker, row.bytes), (3, row.ios * 4096));
+                assert_eq!((row.slat.sum_ns, row.lat.sum_ns), (row.ios * 10, row.ios * 30));
+                (row.start_ns, row.length_ns, row.phase == Phase::Measure, row.ios)
+            });
+            (rows.collect(), end)
+        })
+    }
+
+    #[test]
+    fn rows_are_seconds_cut_at_the_ramp_and_at_the_deadline() {
+        let times = Times { start: S, measure: 2 * S + S / 2, deadline: 4 * S };
+        let ends = [S + 40, 2 * S + 1, 2 * S + S / 2, 3 * S, 4 * S - 1, 4 * S, 4 * S + 7];
+        let (rows, end) = rows(times, &ends, 4 * S + 100);
+        assert_eq!(
+            rows,
+            [
+                (S, S, false, 1),
+                (2 * S, S / 2, false, 1),
+                (2 * S + S / 2, S, true, 2),
+                (3 * S + S / 2, S / 2, true, 1),
+                (4 * S, 7, true, 2),
+            ]
+        );
+        assert_eq!((end.read_ios, end.read_bytes), (5, 5 * 4096), "those of the ramp do not count");
+        assert_eq!((end.first_ns, end.last_ns), (2 * S + S / 2, 4 * S + 7));
+    }
+
+    #[test]
+    fn seconds_without_an_io_have_rows_too() {
+        let times = Times { start: S, measure: S, deadline: u64::MAX };
+        let (rows, end) = rows(times, &[S + 50, 4 * S + 50], 4 * S + 60);
+        assert_eq!(
+            rows,
+            [(S, S, true, 1), (2 * S, S, true, 0), (3 * S, S, true, 0), (4 * S, 50, true, 1)]
+        );
+        assert_eq!((end.first_ns, end.last_ns), (S + 20, 4 * S + 50));
+    }
+
+    #[test]
+    fn slow_ios_are_kept_up_to_a_number_and_counted_beyond() {
+        let load = crate::io::tests::load(Rw::Read);
+        crate::io::tests::with_trial(|trial, reported| {
+            let shared = Shared::new(trial, &load);
+            let times = Times { start: 0, measure: 0, deadline: u64::MAX };
+            let mut recorder = Recorder::new(&shared, times, 0);
+            recorder.record(ended(0, SLOW_NS - 1));
+            assert_eq!(reported().1, 0);
+            (0..10_003).for_each(|_| recorder.record(ended(0, SLOW_NS)));
+            assert_eq!((reported().1, shared.slow_left_out()), (10_000, 3));
+        });
+    }
+
+    #[test]
+    fn a_watcher_is_told_after_so_many_ios_or_so_long() {
+        let load = crate::io::tests::load(Rw::Read);
+        crate::io::tests::with_trial(|trial, _| {
+            let shared = Shared::new(trial, &load);
+            let times = Times { start: 0, measure: 0, deadline: u64::MAX };
+            let mut recorder = Recorder::new(&shared, times, 0);
+            let told = || trial.ended.load(Ordering::Relaxed);
+            (0..63).for_each(|_| recorder.record(ended(0, 100)));
+            recorder.tick(100);
+            assert_eq!(told(), 0);
+            recorder.record(ended(0, 100));
+            recorder.tick(100);
+            assert_eq!((told(), trial.ended_bytes.load(Ordering::Relaxed)), (64, 64 * 4096));
+            recorder.record(ended(0, 100));
+            recorder.tick(TELL_NS + 100);
+            assert_eq!(told(), 65);
+        });
+    }
 
     proptest! {
         #[test]

@@ -122,7 +122,8 @@ impl Worker<'_> {
             if !self.batch.is_empty() || !sq.is_empty() {
                 self.hand_over(&submitter, &mut sq)?;
             }
-            if self.reap(&mut sq, &mut cq, buffers, in_flight) {
+            let reaped = self.reap(&mut sq, &mut cq, buffers, in_flight);
+            if reaped || (self.batch.len() == self.most && !self.free.is_empty()) {
                 continue;
             }
             if *in_flight == 0 && !self.issuing && self.sync_next.is_none() {
@@ -317,11 +318,10 @@ impl Worker<'_> {
         in_flight: &mut usize,
     ) -> bool {
         cq.sync();
-        if cq.is_empty() {
-            return false;
-        }
-        let now = loadline_clock::monotonic_ns();
+        // One stamp for all that is there, as fio takes it.
+        let mut seen = None;
         for entry in &mut *cq {
+            let now = *seen.get_or_insert_with(loadline_clock::monotonic_ns);
             if entry.user_data() == TIMER {
                 self.timer_armed = false;
                 continue;
@@ -335,6 +335,7 @@ impl Worker<'_> {
                 enqueue(sq, &rest);
             }
         }
+        let Some(now) = seen else { return false };
         cq.sync();
         self.recorder.tick(now);
         true
