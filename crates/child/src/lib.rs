@@ -214,7 +214,7 @@ pub fn how_it_ended(status: ExitStatus) -> String {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn shell(script: &str) -> JsonChild {
         let mut command = Command::new("sh");

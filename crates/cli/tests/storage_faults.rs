@@ -16,24 +16,19 @@ use rustix::io::Errno;
 use serde_json::Value;
 
 /// Longest wait for anything in these tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// In the environment of a run and of its children, so that a test finds its own.
 const MARK: &str = "LOADLINE_TEST_STORAGE_FAULTS";
 const MIB: u64 = 1 << 20;
-/// What is measured unless a test says more.
-const WRITE: [&str; 12] = [
-    "--yes",
-    "--rw",
-    "write",
-    "--size",
-    "8m",
-    "--runtime",
-    "30s",
-    "--trials",
-    "1",
-    "--json",
-    "--stall-timeout",
-    "5s",
+/// What is measured unless a test says otherwise.
+const WRITE: [[&str; 2]; 6] = [
+    ["--rw", "write"],
+    ["--size", "8m"],
+    ["--runtime", "30s"],
+    ["--trials", "1"],
+    ["--stall-timeout", "5s"],
+    // The time shall end a trial that nothing else ends.
+    ["--max-write", "100TiB"],
 ];
 
 #[expect(clippy::print_stderr, reason = "a test that is left out must say so")]
@@ -69,12 +64,15 @@ struct Run {
 }
 
 impl Run {
-    /// Measures a directory; runs are kept in `out`.
-    fn start(at: &Path, out: &Path, arguments: &[&str]) -> Self {
+    /// Measures a directory by [`WRITE`], with other values of flags that are given; runs are kept in
+    /// `out`.
+    fn start(at: &Path, out: &Path, given: &[&str]) -> Self {
+        let kept = WRITE.iter().filter(|[flag, _]| !given.contains(flag)).flatten();
         let mark = format!("{MARK}={}", out.display());
         let (name, value) = mark.split_once('=').unwrap();
         let mut command = Command::new(cargo_bin("loadline"));
-        command.arg("storage").arg(at).args(arguments).arg("--out").arg(out);
+        command.arg("storage").arg(at).args(["--yes", "--json"]).args(kept).args(given);
+        command.arg("--out").arg(out);
         // Files, since a pipe that nobody reads would keep the end waiting.
         let to = |name: &str| std::fs::File::create(out.with_extension(name)).unwrap();
         command.env(name, value).stdin(Stdio::null()).stdout(to("stdout")).stderr(to("stderr"));
@@ -170,7 +168,7 @@ impl Faulty {
     }
 
     fn run(&self, more: &[&str]) -> Run {
-        Run::start(self.fs.path(), &self.dir.path().join("runs"), &[&WRITE[..], more].concat())
+        Run::start(self.fs.path(), &self.dir.path().join("runs"), more)
     }
 
     fn wait_for_written(&self, bytes: u64) {
@@ -285,7 +283,7 @@ fn released(faulty: &Faulty, run: &Run) {
     wait_for("the last file to be closed", || (faulty.fs.open_files() == 0).then_some(()));
     let again = ["--rw", "read", "--size", "1m", "--runtime", "100ms"];
     let out = faulty.dir.path().join("again");
-    let mut next = Run::start(faulty.fs.path(), &out, &[&WRITE[..], &again].concat());
+    let mut next = Run::start(faulty.fs.path(), &out, &again);
     let document = next.document(0);
     assert!(document["storage"][0]["failed"].is_null(), "{document}");
     faulty.nothing_is_left(&next);
@@ -315,7 +313,6 @@ fn a_hang_ends_the_run_and_keeps_what_was_measured() {
 #[test]
 fn ctrl_c_during_a_hang() {
     let Some(faulty) = Faulty::new() else { return };
-    // The last one counts: a hang is nothing that --stall-timeout would end in this test.
     let mut run = faulty.run(&["--stall-timeout", "1h"]);
     run.wait_for_rows();
     faulty.fs.set(FsFault::Hang);
@@ -395,7 +392,7 @@ impl SmallDisk {
 
     fn run(&self, more: &[&str]) -> Run {
         let small = ["--reserve", "0", "--bs", "1m", "--iodepth", "1"];
-        let arguments = [&WRITE[..], &small, more].concat();
+        let arguments = [&small, more].concat();
         Run::start(&self.at(), &self.dir.path().join("runs"), &arguments)
     }
 

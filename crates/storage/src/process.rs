@@ -1,25 +1,26 @@
 //! The process that does the I/O, seen from the parent: asked, watched, stopped, and killed when the
 //! file system hangs. The parent itself never touches the directory.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use loadline_child::{JsonChild, Line, MakeCommand};
 use loadline_clock::monotonic_ns;
-use loadline_schema::outcome::Phase;
 use loadline_schema::record::TrialId;
 use loadline_schema::storage::protocol::{Reply, Request};
 use loadline_schema::storage::{
-    CacheState, Direction, EndedBy, FilesystemFacts, IoEngine, IoFailure, IoInterval, IoKind,
-    Leftover, SlowIo, StorageCell, StorageLimits, StorageTrial, WorkerEnd,
+    FilesystemFacts, IoInterval, Leftover, SlowIo, StorageCell, StorageLimits, StorageTrial,
 };
+
+mod seen;
+mod watch;
+
+use seen::Seen;
+use watch::Watch;
 
 /// How often a waiting parent looks whether it shall stop.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a child that was told to stop may take for its last reply. With [`REMOVE_NS`] it makes
-/// the two seconds after which nothing is left.
-const STOP_NS: u64 = 1_000_000_000;
-/// How long removing may take before the child is killed, when it must be quick.
+/// How long removing may take before the child is killed, when it must be quick: with the time to
+/// stop it makes the two seconds after which nothing is left.
 const REMOVE_NS: u64 = 900_000_000;
 /// The same at an orderly end: unlinking large files takes its time.
 const CLOSE_NS: u64 = 60_000_000_000;
@@ -399,101 +400,4 @@ fn process_state(pid: u32) -> Option<String> {
         }
     }
     words
-}
-
-/// Sees to it that waiting has an end.
-struct Watch {
-    stall_ns: u64,
-    /// I/Os that ended, as last heard.
-    ios: u64,
-    /// When something last moved.
-    moved_ns: u64,
-    stopped_ns: Option<u64>,
-}
-
-impl Watch {
-    fn new(stall_ns: u64) -> Self {
-        Self { stall_ns, ios: 0, moved_ns: monotonic_ns(), stopped_ns: None }
-    }
-
-    fn saw(&mut self, reply: &Reply) {
-        let moved = match reply {
-            Reply::Progress { ios, .. } => std::mem::replace(&mut self.ios, *ios) != *ios,
-            _ => true,
-        };
-        if moved {
-            self.moved_ns = monotonic_ns();
-        }
-    }
-
-    /// Whether a stop was sent before; notes that it is sent now.
-    fn stop_sent(&mut self) -> bool {
-        self.stopped_ns.replace(self.stopped_ns.unwrap_or_else(monotonic_ns)).is_some()
-    }
-
-    fn was_stopped(&self) -> bool {
-        self.stopped_ns.is_some()
-    }
-
-    fn must_kill(&self) -> bool {
-        let now = monotonic_ns();
-        self.stopped_ns.is_some_and(|stopped| now - stopped > STOP_NS)
-            || now - self.moved_ns > self.stall_ns
-    }
-}
-
-/// What was seen of a trial that has no end of its own.
-#[derive(Default)]
-struct Seen {
-    workers: BTreeMap<u16, WorkerEnd>,
-}
-
-impl Seen {
-    fn add(&mut self, row: &IoInterval) {
-        if row.phase != Phase::Measure {
-            return;
-        }
-        let worker = self
-            .workers
-            .entry(row.worker)
-            .or_insert_with(|| WorkerEnd { first_ns: row.start_ns, ..WorkerEnd::default() });
-        worker.last_ns = worker.last_ns.max(row.start_ns + row.length_ns);
-        worker.errors += row.errors;
-        let (ios, bytes) = match row.direction {
-            Direction::Read => (&mut worker.read_ios, &mut worker.read_bytes),
-            Direction::Write => (&mut worker.write_ios, &mut worker.write_bytes),
-            Direction::Sync => {
-                worker.sync_ios += row.ios;
-                return;
-            }
-        };
-        *ios += row.ios;
-        *bytes += row.bytes;
-    }
-
-    /// The trial, as far as rows tell it.
-    fn trial(self, start_ns: u64, end_ns: u64, message: String) -> StorageTrial {
-        let workers: Vec<WorkerEnd> = self.workers.into_values().collect();
-        let measure_ns = workers.iter().map(|worker| worker.first_ns).min().unwrap_or(start_ns);
-        StorageTrial {
-            start_ns,
-            measure_ns,
-            end_ns,
-            ended_by: EndedBy::Stalled,
-            failure: Some(IoFailure { kind: IoKind::Other, message }),
-            engine: IoEngine::Auto,
-            engine_note: None,
-            direct: false,
-            direct_note: Some("the process was killed before it could tell".to_owned()),
-            cache: CacheState::default(),
-            workers,
-            cpu_user_ns: 0,
-            cpu_system_ns: 0,
-            lateness: None,
-            verified: None,
-            passes: Vec::new(),
-            slow_left_out: 0,
-            imported: Vec::new(),
-        }
-    }
 }
