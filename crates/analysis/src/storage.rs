@@ -71,6 +71,16 @@ struct Cell<'a> {
     failures: Vec<&'a str>,
 }
 
+impl Cell<'_> {
+    /// Why it could not be measured to its end: a trial that could not be carried out, or one that
+    /// an I/O ended.
+    fn failed(&self) -> Option<&str> {
+        let ended = self.trials.iter().find_map(|trial| trial.end.failure.as_ref());
+        let first = self.failures.first().copied();
+        first.or(ended.map(|failure| failure.message.as_str()))
+    }
+}
+
 /// The stage, and its cells in the order of the plan; cells without a trial and without a failure
 /// (not reached) are left out.
 pub fn storage(input: &StorageInput<'_>) -> (StorageSummary, Vec<StorageResult>) {
@@ -118,10 +128,7 @@ fn by_cell<'a>(input: &StorageInput<'a>) -> Vec<Cell<'a>> {
 }
 
 fn result(cell: &Cell<'_>) -> StorageResult {
-    let mut result = StorageResult {
-        failed: cell.failures.first().map(|why| (*why).to_owned()),
-        ..settings(cell)
-    };
+    let mut result = StorageResult { failed: cell.failed().map(str::to_owned), ..settings(cell) };
     match &cell.planned.load {
         StorageLoad::Io(_) => rates::fill(cell, &mut result),
         StorageLoad::Checkpoint(load) => checkpoint::fill(cell, load, &mut result),

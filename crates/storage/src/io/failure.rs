@@ -31,6 +31,11 @@ fn advice(kind: IoKind) -> &'static str {
     }
 }
 
+/// What the system said, and what can be done about it.
+pub(super) fn in_words(errno: Errno) -> String {
+    format!("{errno}; {}", advice(kind(errno)))
+}
+
 /// What was being done.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct What<'a> {
@@ -58,7 +63,7 @@ impl What<'_> {
     pub(super) fn failed(&self, errno: Errno) -> IoFailure {
         let kind = kind(errno);
         let what = self.in_words();
-        IoFailure { kind, message: format!("{what} failed: {errno}; {}", advice(kind)) }
+        IoFailure { kind, message: format!("{what} failed: {}", in_words(errno)) }
     }
 
     /// It moved fewer bytes and cannot go on.

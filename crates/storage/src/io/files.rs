@@ -10,7 +10,7 @@ use loadline_schema::storage::{CacheState, DataShape, IoLoad, SyncMode};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::failure::What;
+use super::failure::{What, in_words};
 use super::memory::Buffers;
 use super::pattern::Pattern;
 use super::permutation::random;
@@ -84,10 +84,11 @@ pub(super) fn prepare(
     for job in 0..load.numjobs {
         let path = trial.dir.path().join(name(job)).display().to_string();
         let file = open(trial, load, job, &mut files)
-            .map_err(|errno| failed(format!("cannot open {path}: {errno}")))?;
+            .map_err(|errno| failed(format!("cannot open {path}: {}", in_words(errno))))?;
         if !load.reads() {
-            make_room(&file, setup.file_bytes)
-                .map_err(|errno| failed(format!("cannot make room for {path}: {errno}")))?;
+            make_room(&file, setup.file_bytes).map_err(|errno| {
+                failed(format!("cannot make room for {path}: {}", in_words(errno)))
+            })?;
         }
         files.files.push((file, path));
     }
@@ -99,7 +100,8 @@ fn special(load: &IoLoad, setup: &Setup, path: &str) -> Result<Files, TrialError
     let open = || rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let files: Result<Vec<_>, Errno> =
         (0..load.numjobs).map(|_| Ok((open()?, path.to_owned()))).collect();
-    let files = files.map_err(|errno| failed(format!("cannot open {path}: {errno}")))?;
+    let files =
+        files.map_err(|errno| failed(format!("cannot open {path}: {}", in_words(errno))))?;
     let reason = Some(format!("{path} is read as it is"));
     let cache = CacheState { cached: true, reason, ..CacheState::default() };
     Ok(Files { files, direct: false, direct_note: setup.direct_note.clone(), cache })
@@ -217,8 +219,9 @@ impl LayOut<'_> {
             return Ok(true);
         }
         let path = self.trial.dir.path().join(name(self.job)).display().to_string();
-        let file =
-            self.open(from).map_err(|errno| failed(format!("cannot open {path}: {errno}")))?;
+        let file = self
+            .open(from)
+            .map_err(|errno| failed(format!("cannot open {path}: {}", in_words(errno))))?;
         let seed = random(self.trial.seed, u64::from(self.job));
         let pattern = Pattern::new(LAYOUT_BYTES as usize, self.shape, self.trial.seed);
         let pattern = pattern.with_key(random(seed, 5));
@@ -251,7 +254,8 @@ impl LayOut<'_> {
             self.trial.ended.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             self.trial.ended_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
         }
-        rustix::fs::fsync(&file).map_err(|errno| failed(format!("fsync of {path}: {errno}")))?;
+        rustix::fs::fsync(&file)
+            .map_err(|errno| failed(format!("fsync of {path} failed: {}", in_words(errno))))?;
         self.note();
         Ok(true)
     }
