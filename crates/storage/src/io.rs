@@ -117,7 +117,7 @@ fn jobs(trial: &Trial<'_>, load: &IoLoad, setup: &Setup, files: &mut Files) -> V
         load.writes().then(|| Pattern::new(load.bs_bytes as usize, load.data, trial.seed));
     let threads = if setup.engine == IoEngine::Psync { load.iodepth } else { 1 };
     let align = if files.direct { u64::from(trial.direct().offset_align.max(1)) } else { 1 };
-    let files = std::mem::take(&mut files.files).into_iter().zip(0..);
+    let files = std::mem::take(&mut files.open).into_iter().zip(0..);
     files
         .map(|(file, number)| {
             let pattern = pattern.as_ref();

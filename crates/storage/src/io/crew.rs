@@ -29,27 +29,41 @@ enum Word {
     Gone,
 }
 
+/// What threads wait for.
+#[derive(Debug, Clone, Copy, Default)]
+enum Start {
+    /// Not all are ready.
+    #[default]
+    Wait,
+    /// The trial begins.
+    Now(Times),
+    /// It does not.
+    Never,
+}
+
 /// Holds all threads until they can begin together.
 #[derive(Default)]
 struct Gate {
-    /// When the trial begins, or that it does not.
-    open: Mutex<Option<Option<Times>>>,
+    start: Mutex<Start>,
     changed: Condvar,
 }
 
 impl Gate {
     fn open(&self, times: Option<Times>) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(times);
+        let start = times.map_or(Start::Never, Start::Now);
+        *self.start.lock().unwrap_or_else(PoisonError::into_inner) = start;
         self.changed.notify_all();
     }
 
     fn wait(&self) -> Option<Times> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(times) = *open {
-                return times;
+            match *start {
+                Start::Now(times) => return Some(times),
+                Start::Never => return None,
+                Start::Wait => {}
             }
-            open = self.changed.wait(open).unwrap_or_else(PoisonError::into_inner);
+            start = self.changed.wait(start).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -37,7 +37,7 @@ fn with_written<T>(use_it: impl FnOnce(&mut HashMap<PathBuf, (u64, DataShape)>) 
 /// The files of a trial, ready.
 pub(super) struct Files {
     /// Each with its path.
-    pub(super) files: Vec<(OwnedFd, String)>,
+    pub(super) open: Vec<(OwnedFd, String)>,
     /// Whether they are open with O_DIRECT.
     pub(super) direct: bool,
     /// Why not, where it was asked for.
@@ -76,7 +76,7 @@ pub(super) fn prepare(
             .map_err(|why| failed(format!("the page cache was not dropped: {why}; {advice}")))?;
     }
     let mut files = Files {
-        files: Vec::new(),
+        open: Vec::new(),
         direct: setup.direct,
         direct_note: setup.direct_note.clone(),
         cache: CacheState { dropped: load.reads() && trial.drop_caches, ..CacheState::default() },
@@ -90,7 +90,7 @@ pub(super) fn prepare(
                 failed(format!("cannot make room for {path}: {}", in_words(errno)))
             })?;
         }
-        files.files.push((file, path));
+        files.open.push((file, path));
     }
     look_at_cache(load, setup, &mut files);
     Ok(Some(files))
@@ -104,7 +104,7 @@ fn special(load: &IoLoad, setup: &Setup, path: &str) -> Result<Files, TrialError
         files.map_err(|errno| failed(format!("cannot open {path}: {}", in_words(errno))))?;
     let reason = Some(format!("{path} is read as it is"));
     let cache = CacheState { cached: true, reason, ..CacheState::default() };
-    Ok(Files { files, direct: false, direct_note: setup.direct_note.clone(), cache })
+    Ok(Files { open: files, direct: false, direct_note: setup.direct_note.clone(), cache })
 }
 
 /// Opens a job's file, made if need be; without O_DIRECT where the file system refuses it.
@@ -123,7 +123,7 @@ fn open(
                 let note = "the file system refuses to open files with O_DIRECT";
                 files.direct_note = Some(note.to_owned());
                 // All alike, or the result would be a mixture.
-                for (number, (file, _)) in files.files.iter_mut().enumerate() {
+                for (number, (file, _)) in files.open.iter_mut().enumerate() {
                     *file = trial.dir.open_file(&name(number as u32), dsync)?;
                 }
             }
@@ -289,7 +289,7 @@ fn look_at_cache(load: &IoLoad, setup: &Setup, files: &mut Files) {
         return;
     }
     let mut shares = Vec::new();
-    for (file, _) in &files.files {
+    for (file, _) in &files.open {
         // A file system that cannot do it is seen below, by what is resident.
         let _ = page_cache::evict(file);
         if load.reads() {

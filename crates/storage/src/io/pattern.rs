@@ -151,20 +151,10 @@ impl Pattern {
     /// What a buffer says that it is, if it is one of these blocks.
     pub(super) fn read_content(&self, buffer: &[u8]) -> Option<Content> {
         (0..self.variants).find_map(|variant| {
-            let words = self.words(buffer, self.base(variant))?;
+            let words = words(buffer, self.base(variant))?;
             let ours = words[1..] == [self.key, 0, MARK];
             ours.then_some(Content { identity: words[0], variant })
         })
-    }
-
-    fn words(&self, piece: &[u8], base: &[u8]) -> Option<[u64; 4]> {
-        let (piece, base) = (piece.get(..STAMP)?, base.get(..STAMP)?);
-        let mut words = [0; 4];
-        for (at, word) in words.iter_mut().enumerate() {
-            let bytes = std::array::from_fn(|i| piece[8 * at + i] ^ base[8 * at + i]);
-            *word = u64::from_le_bytes(bytes);
-        }
-        Some(words)
     }
 
     fn what_is_wrong(&self, piece: &[u8], base: &[u8], stamp: &[u8], number: usize) -> String {
@@ -174,8 +164,7 @@ impl Pattern {
             (n + 1, first.or(Some((at, *is, *right))))
         });
         let (at, is, right) = first.unwrap_or_default();
-        let old =
-            self.words(piece, base).is_some_and(|words| words[3] == MARK && words[1] == self.key);
+        let old = words(piece, base).is_some_and(|words| words[3] == MARK && words[1] == self.key);
         let hint = match (piece.iter().all(|byte| *byte == 0), old) {
             (true, _) => ": all are zero",
             (_, true) if at < 8 => ": it is another block that was written",
@@ -188,6 +177,17 @@ impl Pattern {
             number * PIECE + at
         )
     }
+}
+
+/// The words of a piece's stamp.
+fn words(piece: &[u8], base: &[u8]) -> Option<[u64; 4]> {
+    let (piece, base) = (piece.get(..STAMP)?, base.get(..STAMP)?);
+    let mut words = [0; 4];
+    for (at, word) in words.iter_mut().enumerate() {
+        let bytes = std::array::from_fn(|i| piece[8 * at + i] ^ base[8 * at + i]);
+        *word = u64::from_le_bytes(bytes);
+    }
+    Some(words)
 }
 
 #[cfg(test)]

@@ -49,10 +49,9 @@ pub(super) fn work<'a>(
             pacer.issued(due, start);
         }
         let moved = thread.move_all(op, buffer);
-        if thread.ended(op, start, moved) && op.direction == Direction::Write {
-            if let Some(kind) = job.sync_after(op.nth) {
-                thread.sync(kind);
-            }
+        let wrote = thread.ended(op, start, moved) && op.direction == Direction::Write;
+        if let Some(kind) = job.sync_after(op.nth).filter(|_| wrote) {
+            thread.sync(kind);
         }
     }
     if job.leave() && shared.wants_end_fsync() && job.has_written() {
@@ -107,7 +106,7 @@ impl Thread<'_> {
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
             }
-            if done as u64 % self.job.align != 0 {
+            if !(done as u64).is_multiple_of(self.job.align) {
                 break;
             }
         }

@@ -295,9 +295,11 @@ fn add(end: &mut WorkerEnd, row: &IoInterval) {
 
 /// The threads of one job together.
 pub(super) fn together(threads: &[WorkerEnd]) -> WorkerEnd {
-    let mut all = WorkerEnd::default();
-    all.first_ns = threads.iter().map(|end| end.first_ns).min().unwrap_or_default();
-    all.last_ns = threads.iter().map(|end| end.last_ns).max().unwrap_or_default();
+    let mut all = WorkerEnd {
+        first_ns: threads.iter().map(|end| end.first_ns).min().unwrap_or_default(),
+        last_ns: threads.iter().map(|end| end.last_ns).max().unwrap_or_default(),
+        ..WorkerEnd::default()
+    };
     for end in threads {
         all.read_ios += end.read_ios;
         all.read_bytes += end.read_bytes;

@@ -1,6 +1,6 @@
 //! I/O by io_uring: one thread of a job with all its I/Os in flight.
 //!
-//! Each turn makes all free slots ready, hands them over in one system call, and takes every end
+//! Each turn makes free slots ready, hands them over in one system call, and takes every end
 //! that is there; only when there was none does it wait, in a second call. So an I/O that ends while
 //! it is handed over costs one call, and at any depth a turn costs two at most.
 
@@ -20,6 +20,9 @@ use super::shared::{Allowance, Shared, Times};
 /// Bytes that are made ready before they are handed over: of large blocks each goes by itself, or
 /// the first would wait for the last.
 const BATCH_BYTES: u64 = 256 << 10;
+/// I/Os that are handed over at once: enough to spread the cost of the call; larger batches reach
+/// the device in bursts, and its throughput falls.
+const BATCH_IOS: u64 = 8;
 /// A timer wakes the thread so often, to look whether it shall stop.
 const LOOK: Timespec = Timespec::new().nsec(100_000_000);
 /// What the timer's end is known by.
@@ -94,7 +97,7 @@ pub(super) fn work<'a>(
         slots: vec![slot; depth],
         free: (0..depth as u32).rev().collect(),
         batch: Vec::with_capacity(depth),
-        most: (BATCH_BYTES / job.bs()).clamp(1, depth as u64) as usize,
+        most: (BATCH_BYTES / job.bs()).clamp(1, BATCH_IOS) as usize,
         reads_at: rig.buffers.count() - depth,
         fixed: rig.fixed,
         issuing: true,
@@ -135,7 +138,7 @@ impl Worker<'_> {
             if self.has_lost_patience() {
                 return Ok(());
             }
-            self.wait(&submitter, &mut sq, turn)?;
+            wait(&submitter, &mut sq, turn)?;
         }
     }
 
@@ -382,30 +385,6 @@ impl Worker<'_> {
         true
     }
 
-    /// Waits for an end, or until the next I/O is due.
-    fn wait(
-        &mut self,
-        submitter: &Submitter<'_>,
-        sq: &mut SubmissionQueue<'_>,
-        turn: Turn,
-    ) -> io::Result<()> {
-        sq.sync();
-        let waited = match turn {
-            Turn::Go => submitter.submit_and_wait(1),
-            Turn::Due(due) => {
-                let left = due.saturating_sub(loadline_clock::monotonic_ns());
-                let (s, ns) = (left / 1_000_000_000, (left % 1_000_000_000) as u32);
-                let left = Timespec::new().sec(s).nsec(ns);
-                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&left))
-            }
-        };
-        match waited {
-            Ok(_) => Ok(()),
-            Err(error) if comes_again(&error) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Whether a trial that was stopped has waited long enough for what is in flight.
     fn has_lost_patience(&mut self) -> bool {
         if !self.shared.is_over() {
@@ -427,6 +406,25 @@ fn enqueue(sq: &mut SubmissionQueue<'_>, entry: &squeue::Entry) {
     // or to a static.
     let pushed = unsafe { sq.push(entry) };
     debug_assert!(pushed.is_ok(), "invariant: the queue has room for every slot");
+}
+
+/// Waits for an end, or until the next I/O is due.
+fn wait(submitter: &Submitter<'_>, sq: &mut SubmissionQueue<'_>, turn: Turn) -> io::Result<()> {
+    sq.sync();
+    let waited = match turn {
+        Turn::Go => submitter.submit_and_wait(1),
+        Turn::Due(due) => {
+            let left = due.saturating_sub(loadline_clock::monotonic_ns());
+            let (s, ns) = (left / 1_000_000_000, (left % 1_000_000_000) as u32);
+            let left = Timespec::new().sec(s).nsec(ns);
+            submitter.submit_with_args(1, &SubmitArgs::new().timespec(&left))
+        }
+    };
+    match waited {
+        Ok(_) => Ok(()),
+        Err(error) if comes_again(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a call to the ring can simply be made again.

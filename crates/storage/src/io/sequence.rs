@@ -108,7 +108,7 @@ mod tests {
             let sequence = of(Rw::ALL[rw], blocks, once, 0.5);
             let index = u64::from(index);
             let offset = sequence.offset(index, index);
-            prop_assert!(offset % 4096 == 0 && offset < blocks * 4096);
+            prop_assert!(offset.is_multiple_of(4096) && offset < blocks * 4096);
         }
     }
 

@@ -81,7 +81,7 @@ fn check_engine(load: &IoLoad, engine: IoEngine) -> Result<(), TrialError> {
         ));
     }
     if engine == IoEngine::IoUring && load.iodepth > MOST_IN_FLIGHT {
-        return refuse(format!("iodepth is {} at most with io_uring", MOST_IN_FLIGHT));
+        return refuse(format!("iodepth is {MOST_IN_FLIGHT} at most with io_uring"));
     }
     Ok(())
 }

@@ -67,13 +67,13 @@ struct Bench {
 struct Rows<'a> {
     bench: &'a Bench,
     hook: Option<&'a Hook>,
-    rows: Mutex<Vec<IoInterval>>,
+    kept: Mutex<Vec<IoInterval>>,
     slow: AtomicU64,
 }
 
 impl Report for Rows<'_> {
     fn interval(&self, row: IoInterval) {
-        self.rows.lock().unwrap().push(row);
+        self.kept.lock().unwrap().push(row);
     }
 
     fn slow(&self, _row: SlowIo) {
@@ -121,10 +121,10 @@ impl Bench {
         hook: Option<&Hook>,
     ) -> Result<(StorageTrial, Vec<IoInterval>), TrialError> {
         let slow = AtomicU64::new(0);
-        let rows = Rows { bench: self, hook, rows: Mutex::default(), slow };
+        let rows = Rows { bench: self, hook, kept: Mutex::default(), slow };
         let trial = self.trial(&rows);
         let measured = super::run(&trial, load)?;
-        Ok((measured, rows.rows.into_inner().unwrap()))
+        Ok((measured, rows.kept.into_inner().unwrap()))
     }
 
     fn trial<'a>(&'a self, report: &'a dyn Report) -> Trial<'a> {
@@ -166,9 +166,9 @@ pub(super) fn with_trial<T>(
     use_it: impl Fn(&Trial<'_>, &dyn Fn() -> (Vec<IoInterval>, u64)) -> T,
 ) -> T {
     let bench = Bench::new();
-    let rows = Rows { bench: &bench, hook: None, rows: Mutex::default(), slow: AtomicU64::new(0) };
+    let rows = Rows { bench: &bench, hook: None, kept: Mutex::default(), slow: AtomicU64::new(0) };
     let trial = bench.trial(&rows);
-    use_it(&trial, &|| (rows.rows.lock().unwrap().clone(), rows.slow.load(Ordering::Relaxed)))
+    use_it(&trial, &|| (rows.kept.lock().unwrap().clone(), rows.slow.load(Ordering::Relaxed)))
 }
 
 /// I/Os and bytes of a direction in rows of the measured part.
