@@ -124,14 +124,12 @@ impl<'a> View<'a> {
                 self.line(&format!("{} {version}, {model}", facts.name));
             }
             EventKind::EngineTrial { trial, measured } => self.cell_ended(*trial, measured),
-            EventKind::EngineCellFailed { trial, why } => {
+            EventKind::EngineCellFailed { trial, why }
+            | EventKind::StorageCellFailed { trial, why } => {
                 self.line(&format!("{}: {why}", self.name(*trial)));
             }
             EventKind::StorageTrial { trial, measured } => {
                 self.line(&format!("{}: {}", self.name(*trial), storage_words(measured)));
-            }
-            EventKind::StorageCellFailed { trial, why } => {
-                self.line(&format!("{}: {why}", self.name(*trial)));
             }
             EventKind::StorageProgress(progress) => self.storage_progress(progress),
             EventKind::Progress(progress) => self.progress(event.at_ns, progress),

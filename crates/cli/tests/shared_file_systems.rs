@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// One test at a time: two cores carry servers and clients.
 static TURN: Mutex<()> = Mutex::new(());
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A mount that the script brought.
 fn mount(variable: &str) -> Option<PathBuf> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Scratch, names};
 
 /// Longest wait for anything in these tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until a condition holds.
 fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
