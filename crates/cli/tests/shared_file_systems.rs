@@ -17,6 +17,7 @@ static TURN: Mutex<()> = Mutex::new(());
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A mount that the script brought.
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 fn mount(variable: &str) -> Option<PathBuf> {
     let mount = std::env::var_os(variable).map(PathBuf::from);
     if mount.is_none() {
@@ -55,7 +56,7 @@ const QUICK: [&str; 6] = ["--runtime", "1s", "--trials", "2", "--size", "16MiB"]
 
 fn measures(variable: &str, kind: &str) {
     let Some(mount) = mount(variable) else { return };
-    let _turn = TURN.lock().unwrap();
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (work, out) = (work_in(&mount), tempfile::tempdir().unwrap());
     let path = work.path().display().to_string();
     let document = document(out.path(), &[&[&path[..]], &QUICK[..]].concat(), 0);
@@ -86,7 +87,7 @@ fn two_clients_do_not_touch_each_other() {
     let (Some(a), Some(b)) = (mount("LOADLINE_GLUSTER_A"), mount("LOADLINE_GLUSTER_B")) else {
         return;
     };
-    let _turn = TURN.lock().unwrap();
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (work, out) = (work_in(&a), tempfile::tempdir().unwrap());
     let name = work.path().file_name().unwrap();
     let (path_a, path_b) = (work.path().display().to_string(), b.join(name).display().to_string());
@@ -109,7 +110,7 @@ fn two_clients_do_not_touch_each_other() {
 #[test]
 fn a_checkpoint_and_a_model_go_through_a_network() {
     let Some(mount) = mount("LOADLINE_GLUSTER_A") else { return };
-    let _turn = TURN.lock().unwrap();
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (work, out) = (work_in(&mount), tempfile::tempdir().unwrap());
     let path = work.path().display().to_string();
     let checkpoint = [
@@ -141,7 +142,7 @@ fn a_checkpoint_and_a_model_go_through_a_network() {
 #[test]
 fn a_mount_that_hangs_ends_the_run() {
     let Some(mount) = mount("LOADLINE_SSHFS") else { return };
-    let _turn = TURN.lock().unwrap();
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (work, out) = (work_in(&mount), tempfile::tempdir().unwrap());
     let path = work.path().display().to_string();
     let arguments = [

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, fstat, statat, unlinkat};
 use rustix::io::Errno;
@@ -11,6 +12,11 @@ use rustix::io::Errno;
 use crate::listing::LISTING;
 use crate::marker::MARKER;
 
+/// How FUSE names a file that was removed while a process had it open.
+const FUSE_HIDDEN: &str = ".fuse_hidden";
+/// How often, and how far apart, is looked whether such files have gone: half a second in all.
+const LOOKS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(10);
 /// Of many files that are left, so many are named.
 const MAX_NAMED: usize = 10;
 
@@ -43,12 +49,13 @@ impl Doomed<'_> {
         if !left.is_empty() {
             return left;
         }
-        let rest = match self.rest() {
+        let rest = match self.settled_rest() {
             Ok(rest) => rest,
             Err(error) => return vec![format!("{shown} cannot be listed: {error}")],
         };
-        // NFS keeps a removed file under such a name until the last process has closed it.
-        if let Some(open) = rest.iter().find(|name| name.starts_with(".nfs")) {
+        // NFS and FUSE keep a removed file under such a name until the last process has closed it.
+        let is_open = |name: &&String| name.starts_with(".nfs") || name.starts_with(FUSE_HIDDEN);
+        if let Some(open) = rest.iter().find(is_open) {
             return vec![format!(
                 "{shown} holds {open}: a file that was removed while a process had it open"
             )];
@@ -77,6 +84,19 @@ impl Doomed<'_> {
         }
     }
 
+    /// What is in it beside its own two files, once what is closed already has gone: FUSE keeps a file
+    /// that was removed while open under another name, and hears of its closing late.
+    fn settled_rest(&self) -> rustix::io::Result<Vec<String>> {
+        for _ in 0..LOOKS {
+            let rest = self.rest()?;
+            if !rest.iter().any(|name| name.starts_with(FUSE_HIDDEN)) {
+                return Ok(rest);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        self.rest()
+    }
+
     /// What is in it beside its own two files.
     fn rest(&self) -> rustix::io::Result<Vec<String>> {
         let mut rest = Vec::new();
@@ -102,9 +122,14 @@ impl Doomed<'_> {
         if (own.st_dev, own.st_ino) != (there.st_dev, there.st_ino) {
             return Err(format!("{shown} is another directory now, and stays"));
         }
-        match unlinkat(self.parent, self.name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(cannot(error)),
+        for _ in 0..LOOKS {
+            match unlinkat(self.parent, self.name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                // The marker and the list were closed a moment ago: see `settled_rest`.
+                Err(Errno::NOTEMPTY) => std::thread::sleep(PAUSE),
+                Err(error) => return Err(cannot(error)),
+            }
         }
+        Err(cannot(Errno::NOTEMPTY))
     }
 }
