@@ -191,26 +191,27 @@ pub(crate) struct SafetyArgs {
 const AFTER_HELP: &str = "\
 Two commands in circulation, and their like here:
   dd if=/dev/zero of=FILE bs=1M count=1024 oflag=direct
-    loadline storage DIR --workload write --iodepth 1 --size 1g --size-bound
+    loadline storage DIR --rw write --iodepth 1 --size 1g --size-bound
   fio --name=x --rw=write --bs=1m --size=1g --numjobs=4 --runtime=60
-    loadline storage DIR --rw write --bs 1m --size 1g --numjobs 4 --runtime 60 \\
+    loadline storage DIR --rw write --bs 1m --size 1g --numjobs 4 --runtime 60 \
       --direct 0 --end-fsync 0 --size-bound --ioengine psync --iodepth 1
-    That fio line measures little: it is buffered (memory takes the data), it ends after 1 GiB
-    instead of 60 s (no --time_based), and with --filename four jobs overwrite one file.
-    Recommended, in fio: --direct=1 --end_fsync=1 --time_based and a file for each job.
-    Here that is the default:
+  That fio line measures little: it is buffered (memory takes the data), it ends
+  after 1 GiB instead of 60 s (no --time_based), and with --filename all four
+  jobs overwrite one file. Recommended, in fio: --direct=1 --end_fsync=1
+  --time_based and a file for each job. Here that is the default:
     loadline storage DIR --rw write --bs 1m --size 1g --numjobs 4 --runtime 60
 
 More examples:
   loadline storage /shared/scratch
   loadline storage /shared/scratch --target 500MB/s
   loadline storage /nvme/scratch --rw randread --bs 4k --iodepth 1,32
-  loadline storage /shared/scratch --checkpoint llama3-8b --ranks 8 --scale 2% --mtbf 24h
+  loadline storage /shared/scratch --checkpoint llama3-8b --ranks 8 --scale 2%
   loadline storage /shared/scratch --model-size 16GB
 
-Nothing but new files in a new directory is written, and both are gone afterwards.
-Exit codes: 0 ok, 1 internal error, 2 usage or a directory that is refused, 4 a target is missed,
-6 incomplete (I/O failed, the file system hangs, Ctrl-C).";
+Nothing but new files in a new directory is written, and both are gone
+afterwards.
+Exit codes: 0 ok, 1 internal error, 2 usage or a directory that is refused,
+4 a target is missed, 6 incomplete (I/O failed, a mount that hangs, Ctrl-C).";
 
 fn spelled<T>(text: &str, found: Option<T>, all: &[&str]) -> Result<T, String> {
     found.ok_or_else(|| format!("`{text}` is none of {}", all.join(", ")))

@@ -343,7 +343,9 @@ fn a_clearly_faster_way_is_named_with_its_flags() {
          takes 3.1 s."
     );
     assert_eq!(found.evidence[1], "14.9 GiB safetensors, direct, 8 readers, cold: 12 s, 1.33 GB/s");
-    assert!(found.flags.iter().any(|(engine, flag)| engine == "vLLM" && flag.contains('8')));
+    assert!(
+        found.flags.iter().any(|(engine, flag)| engine == "vLLM" && flag.contains("instanttensor"))
+    );
 }
 
 #[test]
