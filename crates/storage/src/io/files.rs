@@ -10,7 +10,7 @@ use loadline_schema::storage::{CacheState, DataShape, IoLoad, SyncMode};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::failure::What;
+use super::failure::{self, What};
 use super::memory::Buffers;
 use super::pattern::Pattern;
 use super::permutation::random;
@@ -86,8 +86,10 @@ pub(super) fn prepare(
         let file = open(trial, load, job, &mut files)
             .map_err(|errno| failed(format!("cannot open {path}: {errno}")))?;
         if !load.reads() {
-            make_room(&file, setup.file_bytes)
-                .map_err(|errno| failed(format!("cannot make room for {path}: {errno}")))?;
+            make_room(&file, setup.file_bytes).map_err(|errno| {
+                let advice = failure::advice(failure::kind(errno));
+                failed(format!("cannot make room for {path}: {errno}; {advice}"))
+            })?;
         }
         files.open.push((file, path));
     }
@@ -234,7 +236,7 @@ impl LayOut<'_> {
             self.trial.report.doing("laying out files", Some(*done as f64 / self.missing as f64));
             let bytes = LAYOUT_BYTES.min(end - at);
             let block = at / LAYOUT_BYTES;
-            pattern.fill(buffer, pattern.content(block, block));
+            pattern.fill(buffer, pattern.content(block, block), &mut 0);
             let what = What {
                 direction: loadline_schema::storage::Direction::Write,
                 bytes,
