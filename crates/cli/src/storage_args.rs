@@ -84,7 +84,7 @@ pub(crate) struct StorageArgs {
     /// Share of blocks that repeat an earlier one, % [default: 0]
     #[arg(long, alias = "dedupe_percentage", value_name = "N", help_heading = "How")]
     pub(crate) dedupe_percentage: Option<u32>,
-    /// Checksums in every block, read back and compared after each trial
+    /// Read every written block back after each trial and compare it byte by byte
     #[arg(long, help_heading = "How")]
     pub(crate) verify: bool,
 

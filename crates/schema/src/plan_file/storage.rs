@@ -89,7 +89,7 @@ pub struct StorageFile {
     /// Share of blocks that repeat an earlier one, %; default 0.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "value::whole")]
     pub dedupe_percentage: Option<u32>,
-    /// Checksums in every block, compared after the trial; default false.
+    /// Read every written block back after the trial and compare it byte by byte; default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<bool>,
     /// Most bytes that the stage may write on each path; default 64 GiB.

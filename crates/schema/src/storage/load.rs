@@ -44,7 +44,7 @@ pub struct IoLoad {
     pub ramp_ns: u64,
     /// What is written.
     pub data: DataShape,
-    /// Each block carries a checksum, and is read back and compared after the trial (`verify`).
+    /// Every written block is read back after the trial and compared byte by byte (`verify`).
     pub verify: bool,
     /// Internal: an existing special file that is only read instead of files of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use loadline_schema::storage::{IoEngine, IoExtent, IoLoad, WorkerEnd};
+use loadline_schema::storage::{EndedBy, IoEngine, IoExtent, IoLoad, WorkerEnd};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
@@ -68,10 +68,11 @@ impl Gate {
     }
 }
 
-/// A thread's side: it is told gone however the thread ends, a panic included.
+/// A thread's side: it is told gone however the thread ends, and a panic ends the trial.
 struct Member<'a> {
     words: SyncSender<Word>,
     gate: &'a Gate,
+    shared: &'a Shared<'a>,
 }
 
 impl Member<'_> {
@@ -84,6 +85,9 @@ impl Member<'_> {
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.end(EndedBy::Failure, None);
+        }
         let _ = self.words.send(Word::Gone);
     }
 }
@@ -118,7 +122,7 @@ pub(super) fn run(shared: &Shared<'_>, setup: &Setup, jobs: &[Job]) -> Result<Ou
         let mut handles: Vec<(u16, Handle<'_>)> = Vec::with_capacity(all);
         let mut refused = None;
         for job in jobs.iter().flat_map(|job| (0..threads).map(move |_| job)) {
-            let member = Member { words: words.clone(), gate: &gate };
+            let member = Member { words: words.clone(), gate: &gate, shared };
             match start(scope, shared, setup, job, member) {
                 Ok(handle) => handles.push((job.number, handle)),
                 Err(error) => {
@@ -184,7 +188,10 @@ fn work(
     let load = shared.load;
     // Waiting for due times shall not be rounded up by the usual 50 µs.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-    let slots = if setup.engine == IoEngine::Psync { 1 } else { load.iodepth as usize };
+    let slots = match setup.engine {
+        IoEngine::Psync => 1,
+        _ => job.buffers(load.iodepth as usize),
+    };
     let buffers = buffers(shared, job, slots).map_err(|errno| TrialError {
         message: format!(
             "no memory for {slots} blocks of {} bytes: {errno}; use a smaller bs or iodepth",

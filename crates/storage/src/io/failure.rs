@@ -16,7 +16,8 @@ pub(super) fn kind(errno: Errno) -> IoKind {
     }
 }
 
-fn advice(kind: IoKind) -> &'static str {
+/// What can be done about a failure.
+pub(super) fn advice(kind: IoKind) -> &'static str {
     match kind {
         IoKind::NoSpace => "free space there, or ask for a smaller size",
         IoKind::Quota => "the quota is used up: ask for a smaller size or another directory",

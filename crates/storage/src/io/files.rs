@@ -237,7 +237,7 @@ impl LayOut<'_> {
             self.trial.report.doing("laying out files", Some(*done as f64 / self.missing as f64));
             let bytes = LAYOUT_BYTES.min(end - at);
             let block = at / LAYOUT_BYTES;
-            pattern.fill(buffer, pattern.content(block, block));
+            pattern.fill(buffer, pattern.content(block, block), &mut 0);
             let what = What {
                 direction: loadline_schema::storage::Direction::Write,
                 bytes,

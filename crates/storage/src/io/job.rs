@@ -9,7 +9,7 @@ use loadline_schema::storage::{Direction, IoExtent, IoLoad, LatenessNs, RateProc
 use super::failure::What;
 use super::ledger::Ledger;
 use super::pace::Pacer;
-use super::pattern::Pattern;
+use super::pattern::{Content, Pattern};
 use super::permutation::random;
 use super::sequence::Sequence;
 use super::shared::Times;
@@ -173,15 +173,27 @@ impl Job {
         hits(self.fdatasync_every).then_some(SyncKind::Data)
     }
 
-    /// Makes a buffer the contents of a write, and notes that it is under way.
+    /// What a write puts into its block.
     #[inline]
-    pub(super) fn prepare(&self, op: Op, buffer: &mut [u8]) {
-        if let Some(pattern) = &self.pattern {
-            pattern.fill(buffer, pattern.content(op.nth, op.offset / self.bs));
+    pub(super) fn content(&self, op: Op) -> Option<Content> {
+        self.pattern.as_ref().map(|pattern| pattern.content(op.nth, op.offset / self.bs))
+    }
+
+    /// Makes a buffer the contents of a write, and notes that it is under way. `holds`: the variant
+    /// in the buffer.
+    #[inline]
+    pub(super) fn prepare(&self, op: Op, buffer: &mut [u8], holds: &mut u64) {
+        if let (Some(pattern), Some(content)) = (&self.pattern, self.content(op)) {
+            pattern.fill(buffer, content, holds);
         }
         if let Some(ledger) = &self.ledger {
             ledger.begin(op.offset / self.bs);
         }
+    }
+
+    /// Buffers that are best had for so many I/Os in flight.
+    pub(super) fn buffers(&self, in_flight: usize) -> usize {
+        self.pattern.as_ref().map_or(in_flight, |pattern| pattern.buffers(in_flight))
     }
 
     /// A write ended well, or not.

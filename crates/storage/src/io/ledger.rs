@@ -101,7 +101,7 @@ mod tests {
         let block = |identity| {
             let mut buffer = vec![0; 4096];
             pattern.prefill(&mut buffer);
-            pattern.fill(&mut buffer, pattern.content(identity, 0));
+            pattern.fill(&mut buffer, pattern.content(identity, 0), &mut 0);
             buffer
         };
         let ledger = Ledger::new(1);

@@ -20,6 +20,11 @@ const MARK: u64 = 0x4c4f_4144_4c49_4e45;
 /// at most 1 MiB where somebody set it so.
 const POOL: usize = 1 << 20;
 
+/// Smaller blocks are copied in less time than a buffer is looked for.
+const WORTH_SEEKING: usize = 16 << 10;
+/// With more in flight the additional buffers are not worth their memory.
+const MANY_IN_FLIGHT: usize = 1_024;
+
 /// Contents of blocks. A block is a part of a pool of random bytes with a stamp laid over the
 /// beginning of each piece. So the whole block follows from what it is: nothing of it need be kept
 /// to compare it, and making one costs no more than a copy, or of large blocks the stamps alone.
@@ -38,7 +43,7 @@ pub(super) struct Content {
     /// The number of the write that it comes from.
     identity: u64,
     /// Which part of the pool.
-    variant: u64,
+    pub(super) variant: u64,
 }
 
 impl Pattern {
@@ -95,18 +100,29 @@ impl Pattern {
         &self.pool[from..from + self.bytes]
     }
 
-    /// To be called once for each buffer before [`Self::fill`].
+    /// To be called once for each buffer before [`Self::fill`]: it holds variant 0 then.
     pub(super) fn prefill(&self, buffer: &mut [u8]) {
         buffer.copy_from_slice(&self.base(0)[..buffer.len()]);
     }
 
-    /// Makes a buffer a block. Of a block as large as the pool only the stamps are written, since
-    /// [`Self::prefill`] did the rest.
+    /// Buffers that are best had for so many in flight. Larger blocks cost much to copy: with some
+    /// of each variant one that holds the right one is free mostly.
+    pub(super) fn buffers(&self, in_flight: usize) -> usize {
+        let variants = self.variants as usize;
+        let small = self.bytes < WORTH_SEEKING || in_flight > MANY_IN_FLIGHT;
+        if variants == 1 || small {
+            return in_flight;
+        }
+        in_flight.next_multiple_of(variants) + variants
+    }
+
+    /// Makes a buffer a block. Only the stamps are written where it `holds` the right variant.
     #[inline]
-    pub(super) fn fill(&self, buffer: &mut [u8], content: Content) {
+    pub(super) fn fill(&self, buffer: &mut [u8], content: Content, holds: &mut u64) {
         let base = self.base(content.variant);
-        if self.variants > 1 {
+        if *holds != content.variant {
             buffer.copy_from_slice(&base[..buffer.len()]);
+            *holds = content.variant;
         }
         let pieces = buffer.chunks_mut(PIECE).zip(base.chunks(PIECE)).enumerate();
         for (number, (piece, base)) in pieces {
@@ -205,7 +221,7 @@ mod tests {
     fn of(pattern: &Pattern, bytes: usize, content: Content) -> Vec<u8> {
         let mut buffer = vec![0; bytes];
         pattern.prefill(&mut buffer);
-        pattern.fill(&mut buffer, content);
+        pattern.fill(&mut buffer, content, &mut 0);
         buffer
     }
 

@@ -38,11 +38,11 @@ pub(super) fn work<'a>(
         allowance: Allowance::new(shared.trial, job.bs()),
     };
     // The second buffer, where there is one, is for reads: they would spoil what is written.
-    let reads_at = buffers.count() - 1;
+    let (reads_at, mut holds) = (buffers.count() - 1, 0);
     while let Some((op, due)) = thread.next() {
         let buffer = buffers.buffer(if op.direction == Direction::Read { reads_at } else { 0 });
         if op.direction == Direction::Write {
-            job.prepare(op, buffer);
+            job.prepare(op, buffer, &mut holds);
         }
         let start = loadline_clock::monotonic_ns();
         if let (Some(due), Some(mut pacer)) = (due, job.pacer()) {

@@ -40,6 +40,8 @@ struct Slot {
     done: u32,
     direction: Direction,
     kind: SyncKind,
+    /// Variant of contents in its buffer for writes.
+    holds: u64,
 }
 
 /// Where one turn of the loop stands.
@@ -61,6 +63,7 @@ struct Worker<'a> {
     free: Vec<u32>,
     batch: Vec<u32>,
     most: usize,
+    depth: usize,
     /// First buffer for reads.
     reads_at: usize,
     fixed: bool,
@@ -79,6 +82,7 @@ pub(super) fn work<'a>(
     rig: &mut Rig,
 ) -> WorkerEnd {
     let depth = shared.load.iodepth as usize;
+    let slots = job.buffers(depth);
     let slot = Slot {
         start: 0,
         issue: 0,
@@ -87,6 +91,7 @@ pub(super) fn work<'a>(
         done: 0,
         direction: Direction::Read,
         kind: SyncKind::Full,
+        holds: 0,
     };
     let mut worker = Worker {
         shared,
@@ -94,11 +99,12 @@ pub(super) fn work<'a>(
         times,
         recorder: Recorder::new(shared, times, job.number),
         allowance: Allowance::new(shared.trial, job.bs()),
-        slots: vec![slot; depth],
-        free: (0..depth as u32).rev().collect(),
+        slots: vec![slot; slots],
+        free: (0..slots as u32).rev().collect(),
         batch: Vec::with_capacity(depth),
         most: (BATCH_BYTES / job.bs()).clamp(1, BATCH_IOS) as usize,
-        reads_at: rig.buffers.count() - depth,
+        depth,
+        reads_at: rig.buffers.count() - slots,
         fixed: rig.fixed,
         issuing: true,
         sync_next: None,
@@ -126,7 +132,7 @@ impl Worker<'_> {
                 self.hand_over(&submitter, &mut sq)?;
             }
             let reaped = self.reap(&mut sq, &mut cq, buffers, in_flight);
-            if reaped || (self.batch.len() == self.most && !self.free.is_empty()) {
+            if reaped || (self.batch.len() == self.most && *in_flight < self.depth) {
                 continue;
             }
             if *in_flight == 0 && !self.issuing && self.sync_next.is_none() {
@@ -165,35 +171,50 @@ impl Worker<'_> {
         if !self.timer_armed {
             self.arm_timer(sq);
         }
-        if self.free.is_empty() || !(self.issuing || self.sync_next.is_some()) {
+        if *in_flight >= self.depth || !(self.issuing || self.sync_next.is_some()) {
             return Turn::Go;
         }
         // fio stamps each I/O; reads need no preparing, so one stamp is that of them all.
         let mut now = loadline_clock::monotonic_ns();
-        while self.batch.len() < self.most {
-            let Some(&slot) = self.free.last() else { break };
+        while self.batch.len() < self.most && *in_flight < self.depth {
             if let Some(kind) = self.sync_next.take() {
                 let op = Op { direction: Direction::Sync, nth: 0, offset: 0 };
+                let Some(slot) = self.free.pop() else { break };
                 self.push(sq, buffers, slot, op, kind, now);
             } else {
-                match self.take(now) {
-                    Ok((op, due)) => {
-                        if op.direction == Direction::Write {
-                            self.job.prepare(op, buffers.buffer(slot as usize));
-                            self.sync_next = self.job.sync_after(op.nth);
-                            now = loadline_clock::monotonic_ns();
-                        }
-                        if let (Some(due), Some(mut pacer)) = (due, self.job.pacer()) {
-                            pacer.issued(due, now);
-                        }
-                        self.push(sq, buffers, slot, op, SyncKind::Full, now);
-                    }
+                let (op, due) = match self.take(now) {
+                    Ok(taken) => taken,
                     Err(turn) => return turn,
+                };
+                let slot = self.pick(op);
+                if op.direction == Direction::Write {
+                    let holds = &mut self.slots[slot as usize].holds;
+                    self.job.prepare(op, buffers.buffer(slot as usize), holds);
+                    self.sync_next = self.job.sync_after(op.nth);
+                    now = loadline_clock::monotonic_ns();
                 }
+                if let (Some(due), Some(mut pacer)) = (due, self.job.pacer()) {
+                    pacer.issued(due, now);
+                }
+                self.push(sq, buffers, slot, op, SyncKind::Full, now);
             }
             *in_flight += 1;
         }
         Turn::Go
+    }
+
+    /// A free slot. Where there are more than are in flight, one whose buffer needs no copy, or else
+    /// the one that was free longest.
+    #[inline]
+    fn pick(&mut self, op: Op) -> u32 {
+        let invariant = "invariant: there are as many slots as are in flight at most";
+        let wanted = match op.direction {
+            Direction::Write if self.slots.len() > self.depth => self.job.content(op),
+            _ => None,
+        };
+        let Some(content) = wanted else { return self.free.pop().expect(invariant) };
+        let right = |slot: &u32| self.slots[*slot as usize].holds == content.variant;
+        self.free.remove(self.free.iter().position(right).unwrap_or_default())
     }
 
     /// The next I/O and when it was due, or what there is to wait for.
@@ -234,8 +255,9 @@ impl Worker<'_> {
     ) {
         let Op { direction, nth, offset } = op;
         let index = slot as usize;
-        self.slots[index] = Slot { start, issue: start, offset, nth, done: 0, direction, kind };
-        self.free.pop();
+        let holds = self.slots[index].holds;
+        self.slots[index] =
+            Slot { start, issue: start, offset, nth, done: 0, direction, kind, holds };
         self.batch.push(slot);
         let entry = self.entry(index, buffers);
         enqueue(sq, &entry);

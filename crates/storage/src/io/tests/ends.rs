@@ -1,6 +1,12 @@
 //! How trials begin and end: layout, budget, stops, failures, and what cannot be had.
 
 use super::*;
+use crate::io::job::{Job, Parts};
+use crate::io::memory::Buffers;
+use crate::io::pattern::Pattern;
+use crate::io::ring::Rig;
+use crate::io::ring_worker;
+use crate::io::shared::{Shared, Times};
 
 #[test]
 fn what_a_trial_wrote_in_full_serves_the_next_one() {
@@ -171,5 +177,56 @@ fn odd_block_sizes_work_through_the_page_cache() {
             (in_ends(&trial, Direction::Read).0, in_ends(&trial, Direction::Write).0);
         assert_eq!(reads + writes, (256 << 10) / 1_000);
         assert_eq!((verified.blocks, verified.bad), (writes, 0), "{verified:?}");
+    }
+}
+
+#[test]
+fn without_registered_buffers_it_works_too() {
+    let bench = Bench::new();
+    for rw in [Rw::RandWrite, Rw::RandRead] {
+        let load = load(rw);
+        let slow = AtomicU64::new(0);
+        let rows = Rows { bench: &bench, hook: None, kept: Mutex::default(), slow };
+        let trial = bench.trial(&rows);
+        bench.run(&IoLoad { rw: Rw::Write, ..load.clone() });
+        let file = trial.dir.open_file("job-0", rustix::fs::OFlags::empty()).unwrap();
+        let pattern = Pattern::new(4096, load.data, 1);
+        let job = Job::new(Parts {
+            number: 0,
+            file: (file, "job-0".to_owned()),
+            load: &load,
+            seed: 1,
+            pattern: Some(&pattern),
+            threads: 1,
+            align: 1,
+        });
+        let Ok(mut rig) = Rig::new(&job, 4, Buffers::new(4, 4096, 4096).unwrap()) else { return };
+        rig.fixed = false;
+        let shared = Shared::new(&trial, &load);
+        let now = loadline_clock::monotonic_ns();
+        let times = Times { start: now, measure: now, deadline: u64::MAX };
+        let end = ring_worker::work(&shared, &job, times, &mut rig);
+        assert_eq!((end.read_ios + end.write_ios, end.errors, rig.in_flight), (64, 0, 0));
+    }
+}
+
+#[test]
+fn blocks_of_many_sizes_hold_what_was_written() {
+    for engine in ENGINES {
+        for (bs_bytes, iodepth) in [(512, 3), (16_384, 1), (65_536, 5), (131_072, 32), (1 << 20, 2)]
+        {
+            let load = IoLoad {
+                engine,
+                bs_bytes,
+                iodepth,
+                size_bytes: 4 << 20,
+                direct: bs_bytes >= 4096,
+                verify: true,
+                ..load(Rw::RandWrite)
+            };
+            let verified = Bench::new().run(&load).0.verified.unwrap();
+            let context = format!("{engine} {bs_bytes} {iodepth}: {verified:?}");
+            assert_eq!((verified.blocks, verified.bad), ((4 << 20) / bs_bytes, 0), "{context}");
+        }
     }
 }
