@@ -35,7 +35,8 @@ enum What {
 /// fio's flags of all figures: fixed buffers and registered files, as ours.
 const FIO: &str = "--ioengine=io_uring --fixedbufs=1 --registerfiles=1 --time_based --runtime=2 \
                    --output-format=json --name=x";
-const OURS: &str = "--runtime 2 --trials 1 --ioengine io_uring --max-write 200GiB --reserve 0 --quiet --json";
+const OURS: &str =
+    "--runtime 2 --trials 1 --ioengine io_uring --max-write 200GiB --reserve 0 --quiet --json";
 
 const FIGURES: [Figure; 7] = [
     Figure {
