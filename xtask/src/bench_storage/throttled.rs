@@ -52,15 +52,15 @@ pub(super) fn rows(bench: &Bench, pairs: usize) -> Result<String> {
         (
             "write",
             "write_bps_device",
-            "--rw write --bs 256k --size 64m --iodepth 8",
-            "--rw=write --bs=256k --size=64m --iodepth=8 --direct=1 --unlink=1 --filename=DIR/fio-t",
+            "--rw write --bs 256k --size 64m --iodepth 8 --ramp-time 1",
+            "--rw=write --bs=256k --size=64m --iodepth=8 --ramp_time=1 --direct=1 --unlink=1 --filename=DIR/fio-t",
             BYTES_PER_S,
         ),
         (
             "read",
             "read_bps_device",
-            "--rw read --bs 256k --size 64m --iodepth 8",
-            "--rw=read --bs=256k --size=64m --iodepth=8 --direct=1 --filename=DIR/fio-tr",
+            "--rw read --bs 256k --size 64m --iodepth 8 --ramp-time 1",
+            "--rw=read --bs=256k --size=64m --iodepth=8 --ramp_time=1 --direct=1 --filename=DIR/fio-tr",
             BYTES_PER_S,
         ),
     ] {
@@ -85,9 +85,14 @@ pub(super) fn rows(bench: &Bench, pairs: usize) -> Result<String> {
     let group = Group::make("loadline-iops", &[("read_iops_device", iops)])?;
     let results = in_turns(
         pairs,
-        || bench.ours_through(&group.through(), "--rw randread --bs 4k --size 64m --iodepth 4"),
         || {
-            bench.fio_through(&group.through(), "--rw=randread --bs=4k --size=64m --iodepth=4 --direct=1 --norandommap --filename=DIR/fio-tr")
+            bench.ours_through(
+                &group.through(),
+                "--rw randread --bs 4k --size 64m --iodepth 4 --ramp-time 1",
+            )
+        },
+        || {
+            bench.fio_through(&group.through(), "--rw=randread --bs=4k --size=64m --iodepth=4 --ramp_time=1 --direct=1 --norandommap --filename=DIR/fio-tr")
         },
     )?;
     let ratio = |pick: fn(&super::Said) -> f64| {
