@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::Bench;
+use super::{Bench, Said};
 use crate::paired::{in_turns, median};
 
 const BLKIO: &str = "/sys/fs/cgroup/blkio";
@@ -76,8 +76,12 @@ pub(super) fn rows(bench: &Bench, pairs: usize) -> Result<String> {
         };
         let (ours, theirs) =
             (of_limit(&|i| results[i].0.bytes_per_s), of_limit(&|i| results[i].1.bytes_per_s));
+        let ratio = |pick: fn(&Said) -> f64| ratio(&results, pick);
         let row = format!(
-            "| {name}, throttled to 40 MiB/s: measured / limit | {pairs} | ours {ours:.3} | fio {theirs:.3} |\n"
+            "| {name}, throttled to 40 MiB/s: measured / limit | {pairs} | ours {ours:.3} | fio {theirs:.3} |\n\
+             | the same: clat, ours / fio (medians) | {pairs} | P50 {:.4} | P99 {:.4} |\n",
+            ratio(|said| said.p50_ns),
+            ratio(|said| said.p99_ns)
         );
         eprint!("{row}");
         rows.push_str(&row);
@@ -95,10 +99,7 @@ pub(super) fn rows(bench: &Bench, pairs: usize) -> Result<String> {
             bench.fio_through(&group.through(), "--rw=randread --bs=4k --size=64m --iodepth=4 --ramp_time=1 --direct=1 --norandommap --filename=DIR/fio-tr")
         },
     )?;
-    let ratio = |pick: fn(&super::Said) -> f64| {
-        let values: Vec<f64> = results.iter().map(|(a, b)| pick(a) / pick(b)).collect();
-        median(&values).unwrap_or(f64::NAN)
-    };
+    let ratio = |pick: fn(&Said) -> f64| ratio(&results, pick);
     let row = format!(
         "| clat on a disk throttled to 400 IOPS, iodepth 4: median ratio | {pairs} | P50 {:.4} | P99 {:.4} |\n",
         ratio(|said| said.p50_ns),
@@ -107,4 +108,10 @@ pub(super) fn rows(bench: &Bench, pairs: usize) -> Result<String> {
     eprint!("{row}");
     rows.push_str(&row);
     Ok(rows)
+}
+
+/// The median of the pairs' ratios of a figure.
+fn ratio(results: &[(Said, Said)], pick: fn(&Said) -> f64) -> f64 {
+    let ratios: Vec<f64> = results.iter().map(|(a, b)| pick(a) / pick(b)).collect();
+    median(&ratios).unwrap_or(f64::NAN)
 }
