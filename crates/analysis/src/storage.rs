@@ -58,7 +58,7 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// Whether it was carried out as planned.
     fn is_complete(&self) -> bool {
-        matches!(self.end.ended_by, EndedBy::Runtime | EndedBy::Size | EndedBy::MaxWrite)
+        self.end.is_complete()
     }
 }
 
@@ -72,12 +72,21 @@ struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    /// Why it could not be measured to its end: a trial that could not be carried out, or one that
-    /// an I/O ended.
+    /// Why it could not be measured to its end: a trial that could not be carried out, one that an
+    /// I/O ended, or one that `--max-write` left nothing to write.
     fn failed(&self) -> Option<&str> {
         let ended = self.trials.iter().find_map(|trial| trial.end.failure.as_ref());
         let first = self.failures.first().copied();
-        first.or(ended.map(|failure| failure.message.as_str()))
+        let nothing = || {
+            let spent = |trial: &&Trial<'_>| {
+                trial.end.ended_by == EndedBy::MaxWrite && !trial.is_complete()
+            };
+            self.trials.iter().find(spent).map(|_| {
+                "the most bytes that may be written (--max-write, all trials on a path together) were \
+                 written before"
+            })
+        };
+        first.or(ended.map(|failure| failure.message.as_str())).or_else(nothing)
     }
 }
 

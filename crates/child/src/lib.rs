@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// Last lines of the child's stderr that are kept.
 const LINES: usize = 20;
 /// How long a killed child is waited for: one that the kernel does not let go is left alone.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+const LAST_WAIT: Duration = Duration::from_secs(1);
 /// How often a killed child is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -111,7 +111,7 @@ impl JsonChild {
         }
     }
 
-    /// Kills it; whether the kernel let it go within two seconds. A second call does not wait again.
+    /// Kills it; whether the kernel let it go within a second. A second call does not wait again.
     pub fn kill(&mut self) -> bool {
         let _ = self.child.kill();
         let most = if self.is_stuck { Duration::ZERO } else { LAST_WAIT };

@@ -99,7 +99,8 @@ fn conclude(finished: &Finished, options: &RunOptions) -> Result<Exit, Failure> 
     if let Some(error) = &finished.store_failure {
         say(&format!("loadline: {error}"));
     }
-    let early = finished.ended_early.is_some() || finished.store_failure.is_some();
+    let early =
+        finished.ended_early.is_some() || finished.store_failure.is_some() || finished.cell_failed;
     let incomplete = |exit| if early { Exit::Incomplete } else { exit };
     if options.no_report {
         print(&format!("{}\n", finished.dir.display()));
@@ -167,7 +168,10 @@ fn judged_exit(document: &Document) -> Exit {
 
 /// Whether a bandwidth that was stated is not reached.
 fn misses_a_target(document: &Document) -> bool {
-    document.storage.iter().any(|cell| cell.target.is_some_and(|target| !target.met))
+    document
+        .storage
+        .iter()
+        .any(|cell| cell.target.is_some_and(|target| !target.met && !target.assumed))
 }
 
 /// Whether there is an SLA that no point of a stage keeps, by the estimates.

@@ -62,7 +62,7 @@ impl Storage for Directories {
     fn look(&mut self, path: &str) -> Result<(FilesystemFacts, Vec<Leftover>), String> {
         let process = self.start(path, true, &|| self.stop.why().is_some())?;
         let found = (process.facts().clone(), process.leftovers().to_vec());
-        process.close(true);
+        process.close(&|| true);
         Ok(found)
     }
 
@@ -85,6 +85,11 @@ impl Storage for Directories {
         stop: &Stop,
         each: &mut dyn FnMut(StorageRow),
     ) -> Result<StorageTrial, String> {
+        if self.open.as_ref().is_some_and(StorageProcess::is_gone) {
+            // It ended in an earlier trial, which that cost; this one gets a process of its own.
+            self.close(false);
+            self.open(&cell.path, stop)?;
+        }
         let Some(process) = &mut self.open else {
             return Err(format!("{}: it is not open", cell.path));
         };
@@ -103,6 +108,7 @@ impl Storage for Directories {
     }
 
     fn close(&mut self, quick: bool) -> Vec<String> {
-        self.open.take().map_or_else(Vec::new, |process| process.close(quick))
+        let stopped = || quick || self.stop.why().is_some();
+        self.open.take().map_or_else(Vec::new, |process| process.close(&stopped))
     }
 }

@@ -239,6 +239,20 @@ fn a_read_that_fails() {
     faulty.nothing_is_left(&run);
 }
 
+/// Of all that was written one byte of each read is another one: the run has failed, whatever else
+/// was measured.
+#[test]
+fn storage_that_gives_other_bytes_than_were_written() {
+    let Some(faulty) = Faulty::new() else { return };
+    faulty.fs.set_for("job", FsFault::Corrupt);
+    let mut run = faulty.run(&["--verify", "--size-bound", "--runtime", "30s"]);
+    let document = run.document(6);
+    let cell = &document["storage"][0];
+    faulty.says(cell, &["blocks do not hold what was written", "offset"]);
+    assert_eq!(n(cell, "write"), 8, "{cell}");
+    faulty.nothing_is_left(&run);
+}
+
 #[test]
 fn an_fsync_that_fails() {
     let Some(faulty) = Faulty::new() else { return };

@@ -6,7 +6,6 @@ use loadline_schema::engine::EngineFacts;
 use loadline_schema::event::{EndedEarly, Event, EventKind};
 use loadline_schema::plan::{Load, Plan, Stage};
 use loadline_schema::record::TrialId;
-use loadline_schema::storage::EndedBy;
 
 /// Trials that ended, and chosen points, by stage.
 #[derive(Debug, Default)]
@@ -28,7 +27,7 @@ impl Past {
                     past.chosen.entry(stage).or_default().push(load);
                 }
                 EventKind::EngineTrial { trial, .. } => past.add_cell(trial),
-                EventKind::StorageTrial { trial, measured } if is_whole(measured.ended_by) => {
+                EventKind::StorageTrial { trial, measured } if measured.is_complete() => {
                     past.add_cell(trial);
                 }
                 EventKind::EngineFacts { stage, facts } => {
@@ -96,11 +95,6 @@ impl Past {
             }
         }
     }
-}
-
-/// Whether a storage trial that ended like this need not be repeated.
-pub(crate) fn is_whole(ended_by: EndedBy) -> bool {
-    matches!(ended_by, EndedBy::Runtime | EndedBy::Size | EndedBy::MaxWrite)
 }
 
 #[cfg(test)]

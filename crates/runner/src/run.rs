@@ -58,6 +58,8 @@ pub struct Finished {
     pub dir: PathBuf,
     /// Why it ended short of its plan, if it did.
     pub ended_early: Option<EndedEarly>,
+    /// Whether a cell of an engine or of storage could not be measured.
+    pub cell_failed: bool,
     /// The failure of the store that ended it.
     pub store_failure: Option<StoreError>,
     /// What sealing did.
@@ -324,7 +326,13 @@ impl<'a> Session<'a> {
         let sealed = complete && store_failure.is_none();
         let status = if sealed { RunStatus::Sealed } else { RunStatus::Interrupted };
         let seal = writer.seal(status, unix_ns())?;
-        Ok(Finished { dir: self.dir, ended_early, store_failure, seal })
+        Ok(Finished {
+            dir: self.dir,
+            ended_early,
+            cell_failed: self.cell_failed,
+            store_failure,
+            seal,
+        })
     }
 
     fn tell(&mut self, watch: &mut dyn FnMut(&Event), kind: EventKind) {

@@ -14,7 +14,7 @@ use loadline_schema::storage::{
 };
 
 use crate::trial::{Report, Trial, TrialError, WriteBudget};
-use crate::{DirError, Roots, WorkDir, check, leftovers, look, remove_work_dir};
+use crate::{DirError, Roots, WorkDir, check, find_leftovers, leftovers, look, remove_work_dir};
 
 /// How often the parent hears that this process lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -187,8 +187,10 @@ struct Asked<'a> {
 fn open(asked: &Asked<'_>) -> Result<(Reply, Option<Opened>), DirError> {
     let (path, roots) = (Path::new(asked.path), Roots::default());
     // First, so that what they take is free again.
-    let leftovers = if asked.look_only { Vec::new() } else { leftovers(path) };
-    check(path, asked.limits, asked.file_bytes, &roots)?;
+    let leftovers = if asked.look_only { find_leftovers(path) } else { leftovers(path) };
+    // What a look finds may take the space that is needed: then the run itself says whether it fits.
+    let is_final = !asked.look_only || leftovers.is_empty();
+    check(path, asked.limits, if is_final { asked.file_bytes } else { 0 }, &roots)?;
     let mut facts = look(path, &roots)?;
     let mut opened = None;
     let mut work_dir = None;

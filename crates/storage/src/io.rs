@@ -1,7 +1,8 @@
 //! Blocks read and written: files, workers, and what the trial comes to.
 
 use loadline_schema::storage::{
-    CacheState, EndedBy, IoEngine, IoExtent, IoLoad, LatenessNs, StorageTrial, WorkerEnd,
+    CacheState, EndedBy, IoEngine, IoExtent, IoFailure, IoKind, IoLoad, LatenessNs, StorageTrial,
+    Verified, WorkerEnd,
 };
 
 mod crew;
@@ -57,6 +58,7 @@ pub(crate) fn run(trial: &Trial<'_>, load: &IoLoad) -> Result<StorageTrial, Tria
     note_written(trial, load, &setup, &workers);
     let verified = (load.verify && load.writes())
         .then(|| verify::verify(trial, &jobs, setup.file_bytes / load.bs_bytes, files.direct));
+    let (ended_by, failure) = judged(trial, (ended_by, failure), verified.as_ref());
     let Times { start, measure, .. } = outcome.times;
     let since_origin = |ns: u64| ns.wrapping_sub(trial.origin_ns);
     let end_ns = workers.iter().map(|worker| worker.last_ns).max();
@@ -80,6 +82,25 @@ pub(crate) fn run(trial: &Trial<'_>, load: &IoLoad) -> Result<StorageTrial, Tria
         slow_left_out: shared.slow_left_out(),
         imported: Vec::new(),
     })
+}
+
+/// How a trial ended, once its blocks were compared: one that finds wrong blocks has failed, and one
+/// that was stopped meanwhile did not compare them all.
+fn judged(
+    trial: &Trial<'_>,
+    ended: (EndedBy, Option<IoFailure>),
+    verified: Option<&Verified>,
+) -> (EndedBy, Option<IoFailure>) {
+    let Some(verified) = verified.filter(|_| ended.1.is_none()) else { return ended };
+    if verified.bad > 0 {
+        let first = verified.first_bad.as_deref().unwrap_or_default();
+        let message = format!(
+            "{} of {} blocks do not hold what was written; the first: {first}",
+            verified.bad, verified.blocks
+        );
+        return (EndedBy::Failure, Some(IoFailure { kind: IoKind::Verify, message }));
+    }
+    if trial.is_stopped() { (EndedBy::Interrupted, None) } else { ended }
 }
 
 /// The user stopped the trial before its first I/O.

@@ -14,6 +14,9 @@ use crate::refuse::plain;
 use crate::take_down::Doomed;
 use crate::work_dir::PREFIX;
 
+/// Said of what the next run removes.
+const TO_BE_REMOVED: &str = "the process that made it is dead: it is removed when a run begins";
+
 /// Directories of ours in `parent` that another process made. Those whose process is dead for
 /// certain are removed; the others are told with the reason and not touched. What merely has the
 /// name and no marker is not ours and not told.
@@ -21,7 +24,12 @@ use crate::work_dir::PREFIX;
 /// Certain is: made on this machine, in this pid namespace, by a process that is no more, or on this
 /// machine before it booted.
 pub fn leftovers(parent: &Path) -> Vec<Leftover> {
-    leftovers_seen_from(parent, &Here::look())
+    leftovers_seen_from(parent, &Here::look(), true)
+}
+
+/// The same directories, and nothing is removed: of those that [`leftovers`] would remove it is said.
+pub fn find_leftovers(parent: &Path) -> Vec<Leftover> {
+    leftovers_seen_from(parent, &Here::look(), false)
 }
 
 /// Removes the working directory of a child that was killed, by the same rules.
@@ -49,11 +57,11 @@ pub fn remove_work_dir(path: &Path) -> Leftover {
     if let Err(Errno::NOENT) = statat(&above, name, AtFlags::SYMLINK_NOFOLLOW) {
         return Leftover { removed: true, why: None, ..kept(String::new()) };
     }
-    one(above.as_fd(), parent, name, &Here::look())
+    one(above.as_fd(), parent, name, &Here::look(), true)
         .unwrap_or_else(|| kept("it has no marker of ours".to_owned()))
 }
 
-fn leftovers_seen_from(parent: &Path, here: &Here) -> Vec<Leftover> {
+fn leftovers_seen_from(parent: &Path, here: &Here, remove: bool) -> Vec<Leftover> {
     // A parent that cannot be opened is refused elsewhere, with its reason.
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(above) = open(parent, flags, Mode::empty()) else { return Vec::new() };
@@ -64,11 +72,17 @@ fn leftovers_seen_from(parent: &Path, here: &Here) -> Vec<Leftover> {
         .filter(|name| name.starts_with(PREFIX))
         .collect();
     names.sort();
-    names.iter().filter_map(|name| one(above.as_fd(), parent, name, here)).collect()
+    names.iter().filter_map(|name| one(above.as_fd(), parent, name, here, remove)).collect()
 }
 
 /// `None` for what is not ours.
-fn one(above: BorrowedFd<'_>, parent: &Path, name: &str, here: &Here) -> Option<Leftover> {
+fn one(
+    above: BorrowedFd<'_>,
+    parent: &Path,
+    name: &str,
+    here: &Here,
+    remove: bool,
+) -> Option<Leftover> {
     let path = parent.join(name);
     let found = |host: String, why: Option<String>| Leftover {
         path: path.display().to_string(),
@@ -94,6 +108,9 @@ fn one(above: BorrowedFd<'_>, parent: &Path, name: &str, here: &Here) -> Option<
     let kept = |why: String| Some(found(marker.host.hostname.clone(), Some(why)));
     if let Err(why) = marker.is_dead(here) {
         return kept(why);
+    }
+    if !remove {
+        return kept(TO_BE_REMOVED.to_owned());
     }
     let ours = match listing::read(&dir) {
         Ok(ours) => ours,

@@ -35,7 +35,7 @@ mod work_dir;
 pub use child::child;
 pub use facts::{Roots, look};
 pub use fio::{FioError, ImportedFio, import_fio, looks_like_fio};
-pub use leftovers::{leftovers, remove_work_dir};
+pub use leftovers::{find_leftovers, leftovers, remove_work_dir};
 use loadline_schema::storage::{IoLoad, StorageTrial};
 pub use process::{Open, ProcessError, Row, StorageProcess};
 pub use refuse::check;

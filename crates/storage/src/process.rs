@@ -8,7 +8,8 @@ use loadline_clock::monotonic_ns;
 use loadline_schema::record::TrialId;
 use loadline_schema::storage::protocol::{Reply, Request};
 use loadline_schema::storage::{
-    FilesystemFacts, IoInterval, Leftover, SlowIo, StorageCell, StorageLimits, StorageTrial,
+    EndedBy, FilesystemFacts, IoInterval, Leftover, SlowIo, StorageCell, StorageLimits,
+    StorageTrial,
 };
 
 mod seen;
@@ -191,34 +192,44 @@ impl StorageProcess {
                 Ok(Reply::Trial { measured, .. }) => return Ok(*measured),
                 Ok(Reply::Failed { message }) => return Err(ProcessError::Refused { message }),
                 Ok(_) => {}
-                Err(ProcessError::Hangs { message }) => {
+                Err(error) => {
+                    // The process is gone: what it had sent stands.
+                    let ended_by = match &error {
+                        ProcessError::Hangs { .. } if watch.was_stopped() => EndedBy::Interrupted,
+                        ProcessError::Hangs { .. } => EndedBy::Stalled,
+                        ProcessError::Ended { .. } => EndedBy::Failure,
+                        _ => return Err(error),
+                    };
                     let now_ns = monotonic_ns().wrapping_sub(origin_ns);
-                    return Ok(seen.trial(start_ns, now_ns, message));
+                    return Ok(seen.trial(start_ns, now_ns, ended_by, error.to_string()));
                 }
-                Err(error) => return Err(error),
             }
         }
     }
 
-    /// Removes everything, at once where it must be quick, and ends the process. Returns what is
-    /// left, each with its reason.
-    pub fn close(mut self, quick: bool) -> Vec<String> {
-        let within_ns = if quick { REMOVE_NS } else { CLOSE_NS };
+    /// Whether the process ended, by itself or killed: the directory has to be opened anew.
+    pub fn is_gone(&self) -> bool {
+        self.running.is_none()
+    }
+
+    /// Removes everything and ends the process. Returns what is left, each with its reason. It must be
+    /// quick as soon as `stopped` says so.
+    pub fn close(mut self, stopped: &dyn Fn() -> bool) -> Vec<String> {
         if let Some(mut running) = self.running.take() {
             let asked = running.send(r#"{"ask":"close"}"#);
             if asked.is_ok()
-                && let Some(left) = wait_closed(&mut running, within_ns)
+                && let Some(left) = wait_closed(&mut running, stopped)
             {
                 self.work_dir = None;
                 return left;
             }
             self.is_stuck = !running.kill();
         }
-        self.remove(within_ns)
+        self.remove(stopped)
     }
 
     /// Has another process remove what a killed one left. The mount may hang: this has an end, too.
-    fn remove(&mut self, within_ns: u64) -> Vec<String> {
+    fn remove(&mut self, stopped: &dyn Fn() -> bool) -> Vec<String> {
         let Some(work_dir) = self.work_dir.take() else { return Vec::new() };
         let start = || JsonChild::start((self.command)()).ok();
         let child = if self.is_stuck { None } else { start() };
@@ -230,7 +241,7 @@ impl StorageProcess {
                     reserve_bytes: None,
                     allow_mount_root: true,
                     drop_caches: false,
-                    stall_ns: within_ns,
+                    stall_ns: CLOSE_NS,
                 },
                 file_bytes: 0,
                 seed: 0,
@@ -239,7 +250,7 @@ impl StorageProcess {
             };
             let line = serde_json::to_string(&request).ok()?;
             child.send(&line).ok()?;
-            wait_closed(&mut child, within_ns)
+            wait_closed(&mut child, stopped)
         });
         removed.unwrap_or_else(|| {
             vec![format!(
@@ -296,7 +307,10 @@ impl StorageProcess {
                 ProcessError::Ended { how, said: String::new() }
             })?;
             watch.saw(&reply);
-            if watch.must_kill() {
+            // A last reply counts, however late it comes.
+            let goes_on =
+                matches!(reply, Reply::Progress { .. } | Reply::Interval(_) | Reply::Slow(_));
+            if goes_on && watch.must_kill() {
                 return Err(self.give_up(watch));
             }
             if stopped() && !watch.stop_sent() {
@@ -361,15 +375,23 @@ impl Drop for StorageProcess {
         // moment for that before it is killed.
         if let Some(mut running) = self.running.take() {
             running.close_requests();
-            let _ = wait_closed(&mut running, REMOVE_NS);
+            let _ = wait_closed(&mut running, &|| true);
         }
     }
 }
 
-/// Waits for `closed`.
-fn wait_closed(running: &mut JsonChild, within_ns: u64) -> Option<Vec<String>> {
-    let until = monotonic_ns() + within_ns;
-    while monotonic_ns() < until {
+/// Waits for `closed`: not long, once `stopped` says so.
+fn wait_closed(running: &mut JsonChild, stopped: &dyn Fn() -> bool) -> Option<Vec<String>> {
+    let mut until = monotonic_ns() + CLOSE_NS;
+    let mut is_quick = false;
+    loop {
+        if !is_quick && stopped() {
+            is_quick = true;
+            until = until.min(monotonic_ns() + REMOVE_NS);
+        }
+        if monotonic_ns() >= until {
+            return None;
+        }
         match running.line(LOOK) {
             Line::Whole(line) => {
                 if let Ok(Reply::Closed { left }) = serde_json::from_str(&line) {
@@ -380,7 +402,6 @@ fn wait_closed(running: &mut JsonChild, within_ns: u64) -> Option<Vec<String>> {
             Line::Nothing => {}
         }
     }
-    None
 }
 
 /// " (state D, uninterruptible sleep, in fuse_wait)", where the system tells.

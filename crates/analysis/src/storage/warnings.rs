@@ -52,18 +52,19 @@ fn ends(trial: &StorageTrial) -> Vec<Warning> {
             "a trial ended when it had written as much as it may".to_owned(),
             "allow more with --max-write",
         ),
-        EndedBy::Stalled => {
-            let open: u64 = trial.workers.iter().map(|worker| worker.unknown).sum();
-            let open = if open > 0 { format!(" ({open} in flight)") } else { String::new() };
-            add(
-                "stalled",
-                format!("the file system hangs: no I/O ended for too long{open}"),
-                "look at the server, the network and `dmesg`; what was measured before stands",
-            );
-        }
+        EndedBy::Stalled => add(
+            "stalled",
+            "the file system hangs: no I/O ended for too long".to_owned(),
+            "look at the server, the network and `dmesg`; what was measured before stands",
+        ),
         EndedBy::Interrupted => {
             add("interrupted", "a trial was interrupted".to_owned(), "measure again to its end");
         }
+    }
+    let unknown: u64 = trial.workers.iter().map(|worker| worker.unknown).sum();
+    if unknown > 0 {
+        let message = format!("{unknown} I/Os were in flight when a trial ended");
+        add("unknown_ios", message, "what became of them is not known; they are in no figure");
     }
     if let Some(IoFailure { message, .. }) = &trial.failure {
         add("io_failure", message.clone(), "what was measured before stands");

@@ -122,7 +122,7 @@ fn a_checkpoint_is_saved_and_restored_scaled() {
     ];
     // Whether 500 MB/s are reached is not this test's business.
     let (code, text, words) = scratch.loadline(&[&arguments[..], &["--json"]].concat());
-    assert!(matches!(code, Some(0 | 4)), "{words}");
+    assert_eq!(code, Some(0), "{words}");
     let document: Value = serde_json::from_str(&text).unwrap();
     let cell = &document["storage"][0];
     let checkpoint = &cell["checkpoint"];
@@ -201,6 +201,42 @@ fn max_write_ends_a_trial() {
     assert!(codes.contains(&"ended_by_max_write"), "{codes:?}");
     let written = cell["directions"]["write"]["lat_ns"]["n"].as_u64().unwrap();
     assert!(written <= 8, "{cell}");
+}
+
+/// A trial that has nothing left to write measured nothing, and the run says so, with and without a
+/// report.
+#[test]
+fn a_trial_without_anything_left_to_write_is_not_complete() {
+    let scratch = Scratch::new();
+    let arguments = [
+        "storage",
+        "work",
+        "--rw",
+        "write",
+        "--max-write",
+        "4MiB",
+        "--size",
+        "4m",
+        "--trials",
+        "2",
+    ];
+    let document = scratch.document(&arguments, 6);
+    let failed = document["storage"][0]["failed"].as_str().unwrap();
+    assert!(failed.contains("--max-write"), "{failed}");
+    let (code, _, words) = scratch.loadline(&[&arguments[..], &["--no-report"]].concat());
+    assert_eq!(code, Some(6), "{words}");
+    scratch.nothing_is_left();
+}
+
+/// Whether 500 MB/s are reached that nobody asked for is told, and is no failure.
+#[test]
+fn a_target_that_nobody_stated_is_no_exit_code() {
+    let scratch = Scratch::new();
+    let arguments = ["storage", "work", "--checkpoint", "lora:llama3-1b:8", "--trials", "1"];
+    let document = scratch.document(&arguments, 0);
+    assert_eq!(document["storage"][0]["target"]["assumed"], true, "{document}");
+    let stated = [&arguments[..], &["--target", "checkpoint=999TB/s"]].concat();
+    scratch.document(&stated, 4);
 }
 
 #[test]

@@ -92,6 +92,11 @@ fn what_dead_processes_left_is_removed_and_the_rest_stays() {
     std::fs::write(work.join("other"), "mine").unwrap();
     let quick = ["--runtime", "100ms", "--trials", "1", "--size", "1m", "--rw", "read"];
     std::fs::remove_dir_all(scratch.path().join("runs")).unwrap();
+    // A check names it, and removes nothing.
+    std::fs::write(scratch.path().join("plan.toml"), "[[storage]]\npath = \"work\"\n").unwrap();
+    let (code, page, words) = scratch.loadline(&["check", "plan.toml"]);
+    assert_eq!(code, Some(0), "{words}");
+    assert!(page.contains("left by an earlier run") && made.exists(), "{page}");
     let document = scratch.document(&[&["storage", "work"][..], &quick].concat(), 0);
     let leftovers = document["storage_stages"][0]["leftovers"].as_array().unwrap();
     assert_eq!(leftovers.len(), 1, "{leftovers:?}");

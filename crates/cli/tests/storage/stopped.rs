@@ -107,6 +107,47 @@ fn a_program_that_is_killed_leaves_nothing_on_the_storage() {
     scratch.nothing_is_left();
 }
 
+/// The process that does the I/O dies in the first trial: that trial has failed, what it had sent
+/// stands, and the next trial has a process of its own.
+#[test]
+fn a_child_that_dies_costs_one_trial() {
+    let scratch = Scratch::new();
+    let arguments = [
+        "storage",
+        "work",
+        "--rw",
+        "write",
+        "--size",
+        "8m",
+        "--runtime",
+        "3s",
+        "--trials",
+        "2",
+        "--json",
+    ];
+    let run = scratch
+        .command(&arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    work_directory(&scratch.work());
+    let rows = || {
+        let run = std::fs::read_dir(scratch.path().join("runs")).ok()?.next()?.ok()?.path();
+        std::fs::read_dir(run.join("records")).ok()?.next().map(|_| ())
+    };
+    wait_for("the first rows", rows);
+    signal(children(run.id())[0], "-KILL");
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(6));
+    scratch.nothing_is_left();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cell = &document["storage"][0];
+    assert!(cell["failed"].as_str().unwrap().contains("signal 9"), "{cell}");
+    assert_eq!(cell["trials"], 2, "{cell}");
+    assert_eq!(cell["per_trial"].as_array().unwrap().len(), 1, "{cell}");
+}
+
 #[test]
 fn a_run_that_was_stopped_goes_on() {
     let scratch = Scratch::new();

@@ -37,7 +37,7 @@ impl Session<'_> {
         events.into_iter().for_each(&mut tell);
         match outcome {
             Outcome::Ended(measured) => {
-                if crate::past::is_whole(measured.ended_by) {
+                if measured.is_complete() && measured.failure.is_none() {
                     self.past.add_cell(id);
                 } else if self.stop.why().is_none() {
                     self.cell_failed = true;

@@ -125,6 +125,19 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
+impl StorageTrial {
+    /// Whether it gave what was planned. One that `--max-write` ended gave blocks for as long as it
+    /// wrote; a checkpoint that is not whole, and a trial that could write nothing at all, gave nothing.
+    pub fn is_complete(&self) -> bool {
+        let wrote = || self.workers.iter().any(|worker| worker.read_ios + worker.write_ios > 0);
+        match self.ended_by {
+            EndedBy::Runtime | EndedBy::Size => true,
+            EndedBy::MaxWrite => self.passes.is_empty() && wrote(),
+            EndedBy::Failure | EndedBy::Interrupted | EndedBy::Stalled => false,
+        }
+    }
+}
+
 spelled! {
     /// Why a trial ended.
     EndedBy {
@@ -169,6 +182,8 @@ spelled! {
         Stale = "stale",
         /// Fewer bytes than asked for.
         Short = "short",
+        /// A block does not hold what was written.
+        Verify = "verify",
         /// Another errno.
         Other = "other",
     }

@@ -28,6 +28,7 @@ pub(super) fn advice(kind: IoKind) -> &'static str {
         IoKind::Permission => "the system forbids it: see the owner and the options of the mount",
         IoKind::Stale => "the server forgot the file, often after a restart: mount again",
         IoKind::Short => "the file was shortened, or its storage is full",
+        IoKind::Verify => "do not trust this storage with data before the cause is found",
         IoKind::Other => "see dmesg, and whether the file system supports this",
     }
 }

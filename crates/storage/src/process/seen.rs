@@ -39,19 +39,25 @@ impl Seen {
     }
 
     /// The trial, as far as rows tell it.
-    pub(super) fn trial(self, start_ns: u64, end_ns: u64, message: String) -> StorageTrial {
+    pub(super) fn trial(
+        self,
+        start_ns: u64,
+        end_ns: u64,
+        ended_by: EndedBy,
+        message: String,
+    ) -> StorageTrial {
         let workers: Vec<WorkerEnd> = self.workers.into_values().collect();
         let measure_ns = workers.iter().map(|worker| worker.first_ns).min().unwrap_or(start_ns);
         StorageTrial {
             start_ns,
             measure_ns,
             end_ns,
-            ended_by: EndedBy::Stalled,
+            ended_by,
             failure: Some(IoFailure { kind: IoKind::Other, message }),
             engine: IoEngine::Auto,
             engine_note: None,
             direct: false,
-            direct_note: Some("the process was killed before it could tell".to_owned()),
+            direct_note: Some("the process ended before it could tell".to_owned()),
             cache: CacheState::default(),
             workers,
             cpu_user_ns: 0,

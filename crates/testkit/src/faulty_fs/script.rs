@@ -30,6 +30,8 @@ pub enum FsFault {
         /// The error.
         errno: Errno,
     },
+    /// Reads give another byte than was written, once in each.
+    Corrupt,
     /// Every read, write and fsync takes at least so long.
     Slow(Duration),
     /// Nothing is answered any more, until the next fault is set; then everything that was withheld
@@ -106,6 +108,11 @@ impl Script {
         };
         self.passed = self.passed.saturating_add(bytes);
         if self.passed > after_bytes { (Duration::ZERO, Err(errno)) } else { free }
+    }
+
+    /// Whether what is read of a file is another than was written.
+    pub(super) fn corrupts(&self, name: &str) -> bool {
+        self.fault == FsFault::Corrupt && name.starts_with(&self.prefix)
     }
 
     /// Gives the answer back when it may be given now, and keeps it in a hang.

@@ -227,7 +227,14 @@ impl Filesystem for Served {
     ) {
         let size = u64::from(size);
         let verdict = self.judge(ino, Io::Read(size));
-        let bytes = verdict.and_then(|()| self.shared.tree().read(ino.0, offset, size));
+        let mut bytes = verdict.and_then(|()| self.shared.tree().read(ino.0, offset, size));
+        let name = self.shared.tree().name(ino.0);
+        if let Ok(bytes) = &mut bytes
+            && self.shared.script().corrupts(&name)
+            && let Some(byte) = bytes.get_mut(100)
+        {
+            *byte ^= 1;
+        }
         answer!(self, bytes, reply, |bytes| reply.data(&bytes));
     }
 
