@@ -4,7 +4,7 @@
 use loadline_schema::document::Estimate;
 use loadline_schema::storage::{LoadMethod, LoadSentence, ModelLoad, StorageLoad, StorageResult};
 
-use super::rates;
+use crate::student::mean_interval_at;
 
 /// A ratio of times from which on a difference is worth a sentence.
 const CLEAR_RATIO: f64 = 1.1;
@@ -76,15 +76,17 @@ impl Way<'_> {
     }
 
     /// Whether it takes clearly less time than the other: the trials of both took turns, so that each
-    /// pair met the same storage, and the 95 % interval of the mean log ratio lies above zero.
-    fn is_clearly_faster(&self, other: &Self) -> bool {
+    /// pair met the same storage, and the interval of the mean log ratio lies above zero. It is the
+    /// fastest of `among` ways, so that each gets its share of the 5 % (Bonferroni).
+    fn is_clearly_faster(&self, other: &Self, among: usize) -> bool {
         let times = |way: &Self| -> Vec<f64> {
             way.result.per_trial.iter().filter_map(|trial| trial.get("load_s").copied()).collect()
         };
         let ratios: Vec<f64> =
             times(other).iter().zip(times(self)).map(|(slow, fast)| (slow / fast).ln()).collect();
-        let Some(mean) = rates::mean(&ratios) else { return false };
-        mean.value >= CLEAR_RATIO.ln() && mean.low.is_some_and(|low| low > 0.0)
+        let alpha = 0.05 / among.max(1) as f64;
+        let Some((mean, half)) = mean_interval_at(&ratios, alpha) else { return false };
+        mean >= CLEAR_RATIO.ln() && half.is_some_and(|half| mean - half > 0.0)
     }
 
     /// "16 GiB safetensors, mmap, 1 reader, cold: 41 s, 390 MB/s".
@@ -118,7 +120,7 @@ fn sentence(path: &str, ways: &[Way<'_>], flags: Flags) -> LoadSentence {
     found.sentence = format!("A cold start takes {} by {}", usual.time(), usual.words());
     let mut least = usual;
     match best {
-        Some(best) if best.is_clearly_faster(&usual) => {
+        Some(best) if best.is_clearly_faster(&usual, others.count()) => {
             found.sentence.push_str(&format!("; {} take {}.", best.words(), best.time()));
             found.flags = flags(best.load);
             least = best;
