@@ -10,11 +10,12 @@ use loadline_schema::storage::{CacheState, DataShape, IoLoad, SyncMode};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::failure::{What, in_words};
+use super::failure::What;
 use super::memory::Buffers;
 use super::pattern::Pattern;
-use super::permutation::random;
 use super::setup::Setup;
+use crate::errno::in_words;
+use crate::permutation::random;
 use crate::{Trial, TrialError, page_cache};
 
 /// Bytes of a write when files are laid out.

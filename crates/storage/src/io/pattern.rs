@@ -7,7 +7,7 @@ use loadline_schema::storage::DataShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::permutation::random;
+use crate::permutation::random;
 
 /// Each piece of this size carries a stamp, since storage looks for equal blocks of 4 KiB.
 const PIECE: usize = 4096;
