@@ -1,50 +1,14 @@
 //! Threads that begin at the same moment, as the ranks of a job do.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::TrialError;
+use crate::gate::Gate;
 
 /// How often the caller's `meanwhile` runs.
 const BEAT: Duration = Duration::from_millis(200);
-
-/// Holds threads back until all of them are there.
-#[derive(Default)]
-struct Gate {
-    state: Mutex<(u32, Option<bool>)>,
-    changed: Condvar,
-}
-
-impl Gate {
-    /// Waits for the gate; `false` where it will never open.
-    fn pass(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 += 1;
-        self.changed.notify_all();
-        loop {
-            if let Some(open) = state.1 {
-                return open;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn open_for(&self, threads: u32) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.0 < threads {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.1 = Some(true);
-        self.changed.notify_all();
-    }
-
-    fn never_open(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(false);
-        self.changed.notify_all();
-    }
-}
 
 /// Runs `work` with 0, 1, … in threads that begin together; calls `meanwhile` now and then until all
 /// have ended. The results are in order.
@@ -56,21 +20,21 @@ pub(crate) fn at_once<T: Send>(
     work: impl Fn(u32) -> T + Sync,
     mut meanwhile: impl FnMut(),
 ) -> Result<Vec<T>, TrialError> {
-    let gate = Gate::default();
+    let gate = Gate::new();
     let (alive, ends) = sync_channel::<()>(1);
     thread::scope(|scope| {
         let mut started = Vec::new();
         for n in 0..threads {
             let (gate, work, alive) = (&gate, &work, alive.clone());
             let run = move || {
-                let result = gate.pass().then(|| work(n));
+                let result = gate.pass().map(|()| work(n));
                 drop(alive);
                 result
             };
             match thread::Builder::new().spawn_scoped(scope, run) {
                 Ok(thread) => started.push(thread),
                 Err(error) => {
-                    gate.never_open();
+                    gate.open(None);
                     let message = format!(
                         "cannot start thread {} of {threads}: {error}; use fewer ranks or readers, \
                          or raise the limit of processes (ulimit -u)",
@@ -81,7 +45,8 @@ pub(crate) fn at_once<T: Send>(
             }
         }
         drop(alive);
-        gate.open_for(threads);
+        gate.wait_for(threads as usize);
+        gate.open(Some(()));
         // Nothing is ever sent: the channel ends when the last thread drops its side.
         while ends.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
             meanwhile();

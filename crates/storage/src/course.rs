@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use loadline_schema::storage::{EndedBy, IoFailure, IoKind};
 use rustix::io::Errno;
 
+use crate::errno::kind_and_advice;
 use crate::{Trial, TrialError};
 
 /// Nothing more is done; the reason lies with the [`Course`].
@@ -81,30 +82,4 @@ pub(crate) fn failure(trial: &Trial<'_>, doing: &str, file: &str, errno: Errno) 
 /// The same for what happens before the measured part.
 pub(crate) fn refusal(trial: &Trial<'_>, doing: &str, file: &str, errno: Errno) -> TrialError {
     TrialError { message: failure(trial, doing, file, errno).message }
-}
-
-fn kind_and_advice(errno: Errno) -> (IoKind, &'static str) {
-    match errno {
-        Errno::NOSPC => (IoKind::NoSpace, "free space there, or make the files smaller"),
-        Errno::DQUOT => (
-            IoKind::Quota,
-            "the quota on this file system is used up: raise it, or make the files smaller",
-        ),
-        Errno::ROFS => (
-            IoKind::ReadOnly,
-            "the file system is mounted read-only, or became so after an error: see the kernel's \
-             log (dmesg)",
-        ),
-        Errno::IO => {
-            (IoKind::Io, "the device or the server reported an error: see the kernel's log (dmesg)")
-        }
-        Errno::ACCESS | Errno::PERM => {
-            (IoKind::Permission, "use a directory in which this user may make files")
-        }
-        Errno::STALE => (IoKind::Stale, "the server no longer knows the file: mount it anew"),
-        Errno::MFILE | Errno::NFILE => {
-            (IoKind::Other, "raise the limit of open files (ulimit -n), or use fewer readers")
-        }
-        _ => (IoKind::Other, "see the kernel's log (dmesg) for more"),
-    }
 }

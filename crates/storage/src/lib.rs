@@ -12,8 +12,10 @@ mod child;
 mod course;
 mod cpu_time;
 mod direct_io;
+mod errno;
 mod facts;
 mod fio;
+mod gate;
 #[cfg(test)]
 mod ground;
 mod io;
@@ -24,6 +26,7 @@ mod model_load;
 mod mounts;
 mod page_cache;
 mod pattern;
+mod permutation;
 mod process;
 mod rank_log;
 mod refuse;

@@ -27,7 +27,7 @@ use crate::course::{Course, Halted, refusal};
 use crate::cpu_time::CpuTime;
 use crate::page_cache;
 use crate::rank_log::RankLog;
-use crate::ring_reader::RingReader;
+use crate::ring_reader::{MOST_IN_FLIGHT, RingReader};
 use crate::{Trial, TrialError};
 
 /// Lays the files out where they are not there, empties or fills the page cache, and loads.
@@ -53,6 +53,14 @@ pub(crate) fn run(trial: &Trial<'_>, load: &ModelLoad) -> Result<StorageTrial, T
 fn check(load: &ModelLoad) -> Result<(), TrialError> {
     let threads = u64::from(load.ranks) * u64::from(load.readers);
     let whole = load.ranks > 0 && load.readers > 0 && threads <= 65_535;
+    if load.method == LoadMethod::Direct && load.iodepth > MOST_IN_FLIGHT {
+        let message = format!(
+            "iodepth is {}, and a reader has at most {MOST_IN_FLIGHT} reads in flight: use a \
+             smaller iodepth or more readers",
+            load.iodepth
+        );
+        return Err(TrialError { message });
+    }
     if whole && load.bs_bytes > 0 && load.bs_bytes <= 1 << 30 && load.iodepth > 0 {
         return Ok(());
     }

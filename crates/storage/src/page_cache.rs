@@ -1,6 +1,7 @@
 //! The page cache of this machine: what it holds of a file, and how to empty or fill it.
 
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use loadline_schema::storage::{CacheState, FilesystemFacts};
 use memmap2::MmapOptions;
@@ -14,6 +15,8 @@ use crate::course::Course;
 const RESIDENT_LIMIT: f64 = 0.05;
 /// Residency is asked for in windows of this size, so that the answer takes little memory.
 const WINDOW: u64 = 1 << 30;
+/// So much of a file may be dirty while it is laid out.
+const WRITE_BACK_BYTES: u64 = 256 << 20;
 const POPULATE_BLOCK: usize = 1 << 20;
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
@@ -25,6 +28,40 @@ const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 pub(crate) fn evict(fd: impl AsFd) -> rustix::io::Result<()> {
     rustix::io::retry_on_intr(|| fdatasync(&fd))?;
     fadvise(fd, 0, None, Advice::DontNeed)
+}
+
+/// Writes a file back while it is written through the page cache. One fsync of all of it could take
+/// longer than a file system that answers may: nothing would be seen to end meanwhile.
+pub(crate) struct WriteBack {
+    every: u64,
+    dirty: u64,
+}
+
+impl WriteBack {
+    /// Nothing is written yet.
+    pub(crate) fn new() -> Self {
+        Self { every: WRITE_BACK_BYTES, dirty: 0 }
+    }
+
+    /// So many bytes more were written: waits until they are on the storage where enough came
+    /// together, and counts that as an I/O that ended.
+    ///
+    /// # Errors
+    /// The fdatasync failed.
+    pub(crate) fn wrote(
+        &mut self,
+        trial: &Trial<'_>,
+        fd: impl AsFd,
+        bytes: u64,
+    ) -> rustix::io::Result<()> {
+        self.dirty += bytes;
+        if self.dirty >= self.every {
+            rustix::io::retry_on_intr(|| fdatasync(&fd))?;
+            self.dirty = 0;
+            trial.ended.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }
 
 /// Share of a file's pages that the page cache holds, 0–1, from `mincore`; `None` where the system
@@ -81,7 +118,6 @@ pub(crate) fn populate(
     file: &str,
     bytes: u64,
 ) -> Result<(), crate::course::Halted> {
-    use std::sync::atomic::Ordering;
     let mut buffer = vec![0; POPULATE_BLOCK];
     let mut at = 0;
     while at < bytes {
@@ -201,6 +237,25 @@ mod tests {
         let trial = ground.trial();
         populate(&trial, &Course::new(&trial), &file, "file", bytes as u64).expect("read");
         assert_eq!(resident_share(&file, bytes as u64), Some(1.0));
+    }
+
+    #[test]
+    fn write_back_is_progress_each_time_that_enough_is_dirty() {
+        let ground = Ground::new();
+        let trial = ground.trial();
+        let file = tempfile::tempfile().expect("a file");
+        let mut write_back = WriteBack { every: 100, dirty: 0 };
+        let ended: Vec<u64> = (0..6)
+            .map(|_| {
+                write_back.wrote(&trial, &file, 40).expect("synced");
+                trial.ended.load(Ordering::Relaxed)
+            })
+            .collect();
+        assert_eq!(ended, [0, 0, 1, 1, 1, 2]);
+        // What cannot be synced is told when it was to be.
+        let (pipe, _writer) = std::io::pipe().expect("a pipe");
+        assert_eq!(write_back.wrote(&trial, &pipe, 99), Ok(()));
+        assert_eq!(write_back.wrote(&trial, &pipe, 1), Err(Errno::INVAL));
     }
 
     #[test]

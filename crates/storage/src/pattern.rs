@@ -9,6 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use rustix::io::{pwrite, retry_on_intr};
 
+use crate::permutation::random;
+
 /// Every piece of this size is unique.
 const UNIQUE: usize = 4096;
 /// Random bytes repeat only after this many: more than file systems compress as one record.
@@ -42,7 +44,7 @@ impl Pattern {
         let block = &mut self.pool[begin..begin + bytes];
         for (n, piece) in block.chunks_mut(UNIQUE).enumerate() {
             let at = offset + (n * UNIQUE) as u64;
-            let stamp = [tag.to_le_bytes(), mixed(tag ^ at).to_le_bytes()].concat();
+            let stamp = [tag.to_le_bytes(), random(tag ^ at, 0).to_le_bytes()].concat();
             let stamped = piece.len().min(stamp.len());
             piece[..stamped].copy_from_slice(&stamp[..stamped]);
         }
@@ -52,15 +54,7 @@ impl Pattern {
 
 /// Mixes numbers that name a file (trial, rank, index) into its tag.
 pub(crate) fn tag(parts: &[u64]) -> u64 {
-    parts.iter().fold(0, |tag, part| mixed(tag ^ part))
-}
-
-/// A bijection that spreads every bit (the finalizer of SplitMix64).
-fn mixed(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ (value >> 31)
+    parts.iter().fold(0, |tag, part| random(tag ^ part, 0))
 }
 
 /// Writes a block, in more than one call where the system takes less; returns how much it took.

@@ -10,12 +10,15 @@ use std::{io, thread};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode};
 use memmap2::MmapMut;
-use rustix::io::{Errno, pread, retry_on_intr};
+use rustix::io::{Errno, pread};
 
-/// How long a wait for an end lasts before `go_on` is asked again, ns.
-const WAIT_NS: u32 = 100_000_000;
+/// How long a wait for an end lasts before `goes_on` is asked again, ns.
+const WAIT_NS: u64 = 100_000_000;
 /// How long I/Os in flight are awaited after a stop, ns.
 const PATIENCE_NS: u64 = 300_000_000;
+
+/// Most reads in flight that a ring takes.
+pub(crate) const MOST_IN_FLIGHT: u32 = 4096;
 
 /// One read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl Ended {
 pub(crate) trait Source: Sync {
     /// Opens a file; an error ends the reading.
     fn open(&self, file: usize) -> Result<OwnedFd, Errno>;
-    /// Whether to go on.
+    /// Whether to go on; `false` stays so.
     fn goes_on(&self) -> bool;
     /// Takes each end. After one that is not whole no further read begins.
     fn ended(&self, ended: Ended);
@@ -85,6 +88,39 @@ fn not_opened(block: Block, errno: Errno) -> Ended {
     Ended { block, start_ns: now, end_ns: now, result: Err(errno) }
 }
 
+/// A read under way, perhaps with a part of its bytes.
+struct Read {
+    block: Block,
+    start_ns: u64,
+    /// Bytes that came so far.
+    done: usize,
+}
+
+impl Read {
+    fn begin(block: Block) -> Self {
+        Self { block, start_ns: loadline_clock::monotonic_ns(), done: 0 }
+    }
+
+    /// Takes what a call moved; `None`: it goes on with what is left of the block. A file may come in
+    /// pieces. Where one ends off the alignment that O_DIRECT asks for, the file has ended.
+    fn came(&mut self, moved: Result<usize, Errno>, align: u64) -> Option<Result<usize, Errno>> {
+        match moved {
+            Err(Errno::INTR | Errno::AGAIN) => return None,
+            Err(errno) => return Some(Err(errno)),
+            Ok(bytes) => self.done += bytes,
+        }
+        let goes_on = self.done < self.block.least
+            && moved != Ok(0)
+            && (self.done as u64).is_multiple_of(align.max(1));
+        (!goes_on).then_some(Ok(self.done))
+    }
+
+    fn ended(self, result: Result<usize, Errno>) -> Ended {
+        let end_ns = loadline_clock::monotonic_ns();
+        Ended { block: self.block, start_ns: self.start_ns, end_ns, result }
+    }
+}
+
 /// A ring of its own for one thread.
 pub(crate) struct RingReader {
     ring: IoUring,
@@ -97,12 +133,16 @@ pub(crate) struct RingReader {
 }
 
 impl RingReader {
-    /// A ring with so many reads of at most `bytes` in flight.
+    /// A ring with so many reads of at most `bytes` in flight, from 1 to [`MOST_IN_FLIGHT`].
     ///
     /// # Errors
-    /// The system refuses io_uring or lacks a feature of Linux 5.11, or there is no memory.
+    /// The system refuses io_uring or lacks a feature of Linux 5.11, there is no memory, or `depth` is
+    /// another one.
     pub(crate) fn new(depth: u32, bytes: usize) -> io::Result<Self> {
-        let depth = depth.clamp(1, 4096);
+        if !(1..=MOST_IN_FLIGHT).contains(&depth) {
+            let message = format!("{depth} reads in flight; from 1 to {MOST_IN_FLIGHT} can be");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let ring = IoUring::new(depth.next_power_of_two())?;
         if !ring.params().is_feature_ext_arg() {
             return Err(io::Error::other("io_uring of this kernel is older than Linux 5.11"));
@@ -124,22 +164,24 @@ impl RingReader {
         Ok(Self { ring, buffers: Some(buffers), stride, depth, in_flight: 0, note })
     }
 
-    /// Reads all blocks, in their order, as many at a time as the ring is deep. Returns the number of
-    /// reads whose end was not awaited after a stop.
+    /// Reads all blocks, in their order, as many at a time as the ring is deep. A short read is
+    /// continued where it ended on a multiple of `align`. Returns the number of reads whose end was
+    /// not awaited after a stop.
     ///
     /// # Errors
     /// The ring itself failed; ends of reads go to the source.
     pub(crate) fn read_all(
         mut self,
+        align: u64,
         source: &(impl Source + ?Sized),
         mut blocks: impl Iterator<Item = Block>,
     ) -> io::Result<u64> {
         let mut open = Open { source, current: None };
-        let mut slots: Vec<Option<(Block, u64, Rc<OwnedFd>)>> = vec![None; self.depth];
+        let mut slots: Vec<Option<(Read, Rc<OwnedFd>)>> = (0..self.depth).map(|_| None).collect();
         let mut free: Vec<usize> = (0..self.depth).rev().collect();
         let (mut more, mut stopped_ns) = (true, None);
         loop {
-            if more && !source.goes_on() {
+            if stopped_ns.is_none() && !source.goes_on() {
                 more = false;
                 stopped_ns = Some(loadline_clock::monotonic_ns());
             }
@@ -151,9 +193,9 @@ impl RingReader {
                 };
                 match open.file(block.file) {
                     Ok(fd) => {
-                        let start_ns = loadline_clock::monotonic_ns();
-                        self.push(slot, &block, &fd)?;
-                        slots[slot] = Some((block, start_ns, fd));
+                        let read = Read::begin(block);
+                        self.push(slot, &read, &fd)?;
+                        slots[slot] = Some((read, fd));
                     }
                     Err(errno) => {
                         source.ended(not_opened(block, errno));
@@ -162,49 +204,54 @@ impl RingReader {
                     }
                 }
             }
-            if self.in_flight == 0 {
-                return Ok(0);
+            let waited = stopped_ns
+                .map_or(0, |stopped| loadline_clock::monotonic_ns().saturating_sub(stopped));
+            if self.in_flight == 0 || waited >= PATIENCE_NS {
+                return Ok(self.in_flight as u64);
             }
-            self.wait()?;
-            let now = loadline_clock::monotonic_ns();
-            for (slot, result) in self.reap() {
-                if let Some((block, start_ns, _)) = slots[slot].take() {
-                    let ended = Ended { block, start_ns, end_ns: now, result };
+            self.wait(WAIT_NS.min(PATIENCE_NS - waited))?;
+            for (slot, moved) in self.reap() {
+                let Some((mut read, fd)) = slots[slot].take() else { continue };
+                if let Some(result) = read.came(moved, align) {
+                    let ended = read.ended(result);
                     more &= ended.is_whole();
                     source.ended(ended);
+                    free.push(slot);
+                } else {
+                    self.push(slot, &read, &fd)?;
+                    slots[slot] = Some((read, fd));
                 }
-                free.push(slot);
-            }
-            if stopped_ns.is_some_and(|stopped| now.saturating_sub(stopped) > PATIENCE_NS) {
-                return Ok(self.in_flight as u64);
             }
         }
     }
 
-    fn push(&mut self, slot: usize, block: &Block, fd: &OwnedFd) -> io::Result<()> {
+    /// Makes ready what is left of a read.
+    fn push(&mut self, slot: usize, read: &Read, fd: &OwnedFd) -> io::Result<()> {
         let Some(buffers) = self.buffers.as_mut() else {
             return Err(io::Error::other("the ring has no buffers"));
         };
-        let part = &mut buffers[slot * self.stride..][..block.bytes.min(self.stride)];
+        let end = read.block.bytes.min(self.stride);
+        let part = &mut buffers[slot * self.stride..][read.done..end];
         let (at, length) = (part.as_mut_ptr(), part.len() as u32);
+        let offset = read.block.offset + read.done as u64;
         let fd = Fd(fd.as_raw_fd());
-        let read = if self.note.is_none() {
-            opcode::ReadFixed::new(fd, at, length, slot as u16).offset(block.offset).build()
+        let entry = if self.note.is_none() {
+            opcode::ReadFixed::new(fd, at, length, slot as u16).offset(offset).build()
         } else {
-            opcode::Read::new(fd, at, length).offset(block.offset).build()
+            opcode::Read::new(fd, at, length).offset(offset).build()
         };
         // SAFETY: the slot is free, so that nothing else reads into its part of the buffers; the
         // buffers stay mapped and the file stays open (the slot holds it) until the read has ended.
         #[expect(unsafe_code, reason = "hands a buffer to io_uring")]
-        let pushed = unsafe { self.ring.submission().push(&read.user_data(slot as u64)) };
+        let pushed = unsafe { self.ring.submission().push(&entry.user_data(slot as u64)) };
         pushed.map_err(io::Error::other)?;
         self.in_flight += 1;
         Ok(())
     }
 
     /// Submits, and waits for an end, but not for long.
-    fn wait(&mut self) -> io::Result<()> {
-        let timeout = Timespec::new().nsec(WAIT_NS);
+    fn wait(&mut self, ns: u64) -> io::Result<()> {
+        let timeout = Timespec::from(std::time::Duration::from_nanos(ns));
         let args = SubmitArgs::new().timespec(&timeout);
         match self.ring.submitter().submit_with_args(1, &args) {
             Ok(_) => Ok(()),
@@ -234,6 +281,24 @@ impl Drop for RingReader {
     }
 }
 
+/// Reads a block in as many calls as it takes; each is told how many bytes came before.
+fn read_block(
+    block: Block,
+    align: u64,
+    mut call: impl FnMut(usize) -> Result<usize, Errno>,
+) -> Ended {
+    let mut read = Read::begin(block);
+    loop {
+        let moved = call(read.done);
+        // A call that waits does not say so of a file: asked again at once it would spin.
+        let again = moved == Err(Errno::AGAIN);
+        let result = if again { Some(moved) } else { read.came(moved, align) };
+        if let Some(result) = result {
+            return read.ended(result);
+        }
+    }
+}
+
 /// The same with as many threads as reads shall be in flight, each with pread.
 ///
 /// # Errors
@@ -241,6 +306,7 @@ impl Drop for RingReader {
 pub(crate) fn read_all_by_threads(
     depth: u32,
     bytes: usize,
+    align: u64,
     source: &(impl Source + ?Sized),
     blocks: impl Iterator<Item = Block> + Send,
 ) -> io::Result<()> {
@@ -254,13 +320,12 @@ pub(crate) fn read_all_by_threads(
         let mut buffer = MmapMut::map_anon(bytes.max(1))?;
         let mut open = Open { source, current: None };
         while let Some(block) = next() {
-            let start_ns = loadline_clock::monotonic_ns();
-            let read = |fd: Rc<OwnedFd>| {
-                retry_on_intr(|| pread(&fd, &mut buffer[..block.bytes], block.offset))
+            let ended = match open.file(block.file) {
+                Ok(fd) => read_block(block, align, |done| {
+                    pread(&fd, &mut buffer[done..block.bytes], block.offset + done as u64)
+                }),
+                Err(errno) => not_opened(block, errno),
             };
-            let result = open.file(block.file).and_then(read);
-            let end_ns = loadline_clock::monotonic_ns();
-            let ended = Ended { block, start_ns, end_ns, result };
             failed.fetch_or(!ended.is_whole(), Ordering::Relaxed);
             source.ended(ended);
         }
@@ -285,102 +350,4 @@ pub(crate) fn read_all_by_threads(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::File;
-    use std::io::Write as _;
-
-    use super::*;
-
-    /// A file, and what a reader told.
-    struct Told {
-        file: File,
-        ends: Mutex<Vec<Ended>>,
-        stop_after: usize,
-    }
-
-    impl Told {
-        fn new(bytes: usize, stop_after: usize) -> Self {
-            let mut file = tempfile::tempfile().expect("a file");
-            file.write_all(&vec![1; bytes]).expect("written");
-            Self { file, ends: Mutex::default(), stop_after }
-        }
-
-        fn ends(self) -> Vec<Ended> {
-            self.ends.into_inner().expect("unharmed")
-        }
-    }
-
-    impl Source for Told {
-        fn open(&self, file: usize) -> Result<OwnedFd, Errno> {
-            if file > 0 {
-                return Err(Errno::NOENT);
-            }
-            Ok(self.file.try_clone().expect("cloned").into())
-        }
-
-        fn goes_on(&self) -> bool {
-            self.ends.lock().expect("unharmed").len() < self.stop_after
-        }
-
-        fn ended(&self, ended: Ended) {
-            assert!(ended.start_ns <= ended.end_ns);
-            self.ends.lock().expect("unharmed").push(ended);
-        }
-    }
-
-    fn blocks(count: u64) -> impl Iterator<Item = Block> + Send {
-        let block = |n| Block { file: 0, offset: n * 4096, bytes: 4096, least: 4096, wanted: 4096 };
-        (0..count).map(block)
-    }
-
-    /// By both ways, the ring only where the system allows it.
-    fn by_both(make: impl Fn() -> Told, blocks: impl Fn() -> Vec<Block>) -> Vec<Vec<Ended>> {
-        let mut all = Vec::new();
-        let told = make();
-        read_all_by_threads(3, 4096, &told, blocks().into_iter()).expect("threads");
-        all.push(told.ends());
-        if let Ok(ring) = RingReader::new(8, 4096) {
-            let told = make();
-            assert_eq!(ring.read_all(&told, blocks().into_iter()).expect("a ring"), 0);
-            all.push(told.ends());
-        }
-        all
-    }
-
-    #[test]
-    fn every_block_is_read_once() {
-        for ends in by_both(|| Told::new(100 * 4096, 1000), || blocks(100).collect()) {
-            let mut offsets: Vec<u64> = ends.iter().map(|ended| ended.block.offset).collect();
-            offsets.sort_unstable();
-            assert_eq!(offsets, (0..100).map(|n| n * 4096).collect::<Vec<u64>>());
-            assert!(ends.iter().all(|ended| ended.result == Ok(4096)));
-        }
-    }
-
-    #[test]
-    fn the_end_of_a_file_may_be_less() {
-        let tail = Block { file: 0, offset: 4096, bytes: 4096, least: 10, wanted: 10 };
-        for ends in by_both(|| Told::new(4106, 1000), || vec![tail]) {
-            assert!(ends.len() == 1 && ends[0].is_whole() && ends[0].result == Ok(10));
-        }
-    }
-
-    #[test]
-    fn nothing_begins_after_a_short_read_or_a_file_that_does_not_open() {
-        for ends in by_both(|| Told::new(4096, 1000), || blocks(1000).collect()) {
-            assert!(ends.iter().any(|ended| !ended.is_whole()));
-            assert!(ends.len() < 100, "{}", ends.len());
-        }
-        let elsewhere = Block { file: 1, offset: 0, bytes: 1, least: 1, wanted: 1 };
-        for ends in by_both(|| Told::new(4096, 1000), || vec![elsewhere; 50]) {
-            assert!(ends.len() <= 3 && ends.iter().all(|e| e.result == Err(Errno::NOENT)));
-        }
-    }
-
-    #[test]
-    fn a_stop_is_obeyed() {
-        for ends in by_both(|| Told::new(1000 * 4096, 20), || blocks(1000).collect()) {
-            assert!((20..40).contains(&ends.len()), "{}", ends.len());
-        }
-    }
-}
+mod tests;

@@ -1,13 +1,10 @@
 //! The threads of a trial: started together, watched, and waited for.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use loadline_schema::storage::{EndedBy, IoEngine, IoExtent, IoLoad, WorkerEnd};
-use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
 
 use super::job::Job;
 use super::memory::Buffers;
@@ -16,6 +13,8 @@ use super::setup::Setup;
 use super::shared::{Shared, Times};
 use super::{psync, ring_worker};
 use crate::TrialError;
+use crate::cpu_time::CpuTime;
+use crate::gate::Gate;
 
 /// Progress is told so often.
 const TELL: Duration = Duration::from_millis(200);
@@ -29,49 +28,10 @@ enum Word {
     Gone,
 }
 
-/// What threads wait for.
-#[derive(Debug, Clone, Copy, Default)]
-enum Start {
-    /// Not all are ready.
-    #[default]
-    Wait,
-    /// The trial begins.
-    Now(Times),
-    /// It does not.
-    Never,
-}
-
-/// Holds all threads until they can begin together.
-#[derive(Default)]
-struct Gate {
-    start: Mutex<Start>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn open(&self, times: Option<Times>) {
-        let start = times.map_or(Start::Never, Start::Now);
-        *self.start.lock().unwrap_or_else(PoisonError::into_inner) = start;
-        self.changed.notify_all();
-    }
-
-    fn wait(&self) -> Option<Times> {
-        let mut start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            match *start {
-                Start::Now(times) => return Some(times),
-                Start::Never => return None,
-                Start::Wait => {}
-            }
-            start = self.changed.wait(start).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
 /// A thread's side: it is told gone however the thread ends, and a panic ends the trial.
 struct Member<'a> {
     words: SyncSender<Word>,
-    gate: &'a Gate,
+    gate: &'a Gate<Times>,
     shared: &'a Shared<'a>,
 }
 
@@ -79,7 +39,7 @@ impl Member<'_> {
     fn wait(&self) -> Option<Times> {
         // Nobody listens only when the trial was given up; then the gate says so.
         let _ = self.words.send(Word::Ready);
-        self.gate.wait()
+        self.gate.pass()
     }
 }
 
@@ -116,7 +76,7 @@ pub(super) fn run(shared: &Shared<'_>, setup: &Setup, jobs: &[Job]) -> Result<Ou
         _ => 1,
     };
     let all = jobs.len() * threads as usize;
-    let gate = Gate::default();
+    let gate = Gate::new();
     let (words, heard) = sync_channel(2 * all);
     std::thread::scope(|scope| {
         let mut handles: Vec<(u16, Handle<'_>)> = Vec::with_capacity(all);
@@ -133,7 +93,7 @@ pub(super) fn run(shared: &Shared<'_>, setup: &Setup, jobs: &[Job]) -> Result<Ou
         }
         let ready = refused.is_none() && all_ready(&heard, all);
         let times = ready.then(|| begin(shared.load, jobs));
-        let before = usage();
+        let before = CpuTime::now();
         gate.open(times);
         let cpu = times.map(|times| watch(shared, times, &heard, all, before));
         let mut outcome = Outcome {
@@ -250,26 +210,13 @@ fn begin(load: &IoLoad, jobs: &[Job]) -> Times {
     times
 }
 
-fn usage() -> Option<Usage> {
-    getrusage(UsageWho::RUSAGE_SELF).ok()
-}
-
-/// CPU time between two readings, user and system, ns.
-fn between(before: Option<Usage>, after: Option<Usage>) -> (u64, u64) {
-    let (Some(before), Some(after)) = (before, after) else { return (0, 0) };
-    let ns = |after: nix::sys::time::TimeVal, before: nix::sys::time::TimeVal| {
-        (after - before).num_nanoseconds().max(0) as u64
-    };
-    (ns(after.user_time(), before.user_time()), ns(after.system_time(), before.system_time()))
-}
-
 /// Tells progress until all threads are gone; CPU time of the measured part.
 fn watch(
     shared: &Shared<'_>,
     times: Times,
     heard: &Receiver<Word>,
     all: usize,
-    mut before: Option<Usage>,
+    mut before: CpuTime,
 ) -> (u64, u64) {
     let trial = shared.trial;
     let ended_before = trial.ended.load(std::sync::atomic::Ordering::Relaxed);
@@ -279,7 +226,7 @@ fn watch(
     while gone < all {
         let now = loadline_clock::monotonic_ns();
         if !measuring && now >= times.measure {
-            (before, measuring) = (usage(), true);
+            (before, measuring) = (CpuTime::now(), true);
         }
         let over = match shared.load.extent {
             IoExtent::Runtime { .. } => {
@@ -300,5 +247,6 @@ fn watch(
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    between(before, usage())
+    let cpu = CpuTime::now().since(before);
+    (cpu.user_ns, cpu.system_ns)
 }

@@ -3,40 +3,10 @@
 use loadline_schema::storage::{Direction, IoFailure, IoKind};
 use rustix::io::Errno;
 
-/// What an errno is called in a result.
-pub(super) fn kind(errno: Errno) -> IoKind {
-    match errno {
-        Errno::NOSPC => IoKind::NoSpace,
-        Errno::DQUOT => IoKind::Quota,
-        Errno::ROFS => IoKind::ReadOnly,
-        Errno::IO => IoKind::Io,
-        Errno::ACCESS | Errno::PERM => IoKind::Permission,
-        Errno::STALE => IoKind::Stale,
-        _ => IoKind::Other,
-    }
-}
+use crate::errno::kind_and_advice;
 
-/// What can be done about a failure.
-pub(super) fn advice(kind: IoKind) -> &'static str {
-    match kind {
-        IoKind::NoSpace => "free space there, or ask for a smaller size",
-        IoKind::Quota => "the quota is used up: ask for a smaller size or another directory",
-        IoKind::ReadOnly => {
-            "the file system is read-only now, often after an error of its device: see dmesg"
-        }
-        IoKind::Io => "the device or the server failed: see dmesg",
-        IoKind::Permission => "the system forbids it: see the owner and the options of the mount",
-        IoKind::Stale => "the server forgot the file, often after a restart: mount again",
-        IoKind::Short => "the file was shortened, or its storage is full",
-        IoKind::Verify => "do not trust this storage with data before the cause is found",
-        IoKind::Other => "see dmesg, and whether the file system supports this",
-    }
-}
-
-/// What the system said, and what can be done about it.
-pub(super) fn in_words(errno: Errno) -> String {
-    format!("{errno}; {}", advice(kind(errno)))
-}
+/// What can be done where an I/O moved too few bytes.
+const SHORT: &str = "the file was shortened, or its storage is full";
 
 /// What was being done.
 #[derive(Debug, Clone, Copy)]
@@ -63,17 +33,17 @@ impl What<'_> {
 
     /// It failed with this errno.
     pub(super) fn failed(&self, errno: Errno) -> IoFailure {
-        let kind = kind(errno);
+        let (kind, advice) = kind_and_advice(errno);
         let what = self.in_words();
-        IoFailure { kind, message: format!("{what} failed: {}", in_words(errno)) }
+        IoFailure { kind, message: format!("{what} failed: {errno}; {advice}") }
     }
 
     /// It moved fewer bytes and cannot go on.
     pub(super) fn short(&self, moved: u64) -> IoFailure {
-        let (what, advice) = (self.in_words(), advice(IoKind::Short));
+        let what = self.in_words();
         IoFailure {
             kind: IoKind::Short,
-            message: format!("{what} ended after {moved} bytes; {advice}"),
+            message: format!("{what} ended after {moved} bytes; {SHORT}"),
         }
     }
 }
@@ -94,20 +64,5 @@ mod tests {
         let short = what.short(100);
         assert_eq!(short.kind, IoKind::Short);
         assert!(short.message.contains("after 100 bytes"), "{}", short.message);
-    }
-
-    #[test]
-    fn each_errno_has_its_kind() {
-        for (errno, wanted) in [
-            (Errno::DQUOT, IoKind::Quota),
-            (Errno::ROFS, IoKind::ReadOnly),
-            (Errno::IO, IoKind::Io),
-            (Errno::PERM, IoKind::Permission),
-            (Errno::ACCESS, IoKind::Permission),
-            (Errno::STALE, IoKind::Stale),
-            (Errno::NODEV, IoKind::Other),
-        ] {
-            assert_eq!(kind(errno), wanted, "{errno}");
-        }
     }
 }

@@ -10,11 +10,13 @@ use loadline_schema::storage::{CacheState, DataShape, IoLoad, SyncMode};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::failure::{What, in_words};
+use super::failure::What;
 use super::memory::Buffers;
 use super::pattern::Pattern;
-use super::permutation::random;
 use super::setup::Setup;
+use crate::errno::in_words;
+use crate::page_cache::WriteBack;
+use crate::permutation::random;
 use crate::{Trial, TrialError, page_cache};
 
 /// Bytes of a write when files are laid out.
@@ -219,7 +221,7 @@ impl LayOut<'_> {
             return Ok(true);
         }
         let path = self.trial.dir.path().join(name(self.job)).display().to_string();
-        let file = self
+        let (file, direct) = self
             .open(from)
             .map_err(|errno| failed(format!("cannot open {path}: {}", in_words(errno))))?;
         let seed = random(self.trial.seed, u64::from(self.job));
@@ -229,6 +231,8 @@ impl LayOut<'_> {
             .map_err(|errno| failed(format!("no memory to lay out {path}: {errno}")))?;
         let buffer = buffers.buffer(0);
         pattern.prefill(buffer);
+        let cannot_sync = |errno| failed(format!("fsync of {path} failed: {}", in_words(errno)));
+        let mut write_back = (!direct).then(WriteBack::new);
         let mut at = from;
         while at < end {
             if self.trial.is_stopped() {
@@ -253,9 +257,11 @@ impl LayOut<'_> {
             *done += bytes;
             self.trial.ended.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             self.trial.ended_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+            if let Some(write_back) = &mut write_back {
+                write_back.wrote(self.trial, &file, bytes).map_err(cannot_sync)?;
+            }
         }
-        rustix::fs::fsync(&file)
-            .map_err(|errno| failed(format!("fsync of {path} failed: {}", in_words(errno))))?;
+        rustix::fs::fsync(&file).map_err(cannot_sync)?;
         self.note();
         Ok(true)
     }
@@ -266,19 +272,19 @@ impl LayOut<'_> {
         with_written(|written| written.insert(path, (bytes, self.shape)));
     }
 
-    /// Past the page cache where that works: what is laid out shall not be in memory when it is
-    /// read, nor push other things out of it.
-    fn open(&self, from: u64) -> rustix::io::Result<OwnedFd> {
+    /// Past the page cache where that works, and whether it does: what is laid out shall not be in
+    /// memory when it is read, nor push other things out of it.
+    fn open(&self, from: u64) -> rustix::io::Result<(OwnedFd, bool)> {
         let facts = self.trial.direct();
         let align = u64::from(facts.offset_align.max(1));
         let fits = from.is_multiple_of(align) && self.setup.file_bytes.is_multiple_of(align);
         if facts.supported && fits {
             match open_or_make(self.trial, &name(self.job), OFlags::DIRECT) {
                 Err(Errno::INVAL) => {}
-                opened => return opened,
+                opened => return Ok((opened?, true)),
             }
         }
-        open_or_make(self.trial, &name(self.job), OFlags::empty())
+        Ok((open_or_make(self.trial, &name(self.job), OFlags::empty())?, false))
     }
 }
 

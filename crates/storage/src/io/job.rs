@@ -10,9 +10,9 @@ use super::failure::What;
 use super::ledger::Ledger;
 use super::pace::Pacer;
 use super::pattern::{Content, Pattern};
-use super::permutation::random;
 use super::sequence::Sequence;
 use super::shared::Times;
+use crate::permutation::random;
 
 /// fsync or fdatasync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use loadline_schema::storage::{LatenessNs, RateProcess};
 
-use super::permutation::random;
+use crate::permutation::random;
 
 /// An I/O issued so much after it was due is late, ns.
 const LATE_NS: u64 = 1_000_000;

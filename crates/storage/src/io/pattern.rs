@@ -7,7 +7,7 @@ use loadline_schema::storage::DataShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::permutation::random;
+use crate::permutation::random;
 
 /// Each piece of this size carries a stamp, since storage looks for equal blocks of 4 KiB.
 const PIECE: usize = 4096;
@@ -164,15 +164,6 @@ impl Pattern {
         Ok(())
     }
 
-    /// What a buffer says that it is, if it is one of these blocks.
-    pub(super) fn read_content(&self, buffer: &[u8]) -> Option<Content> {
-        (0..self.variants).find_map(|variant| {
-            let words = words(buffer, self.base(variant))?;
-            let ours = words[1..] == [self.key, 0, MARK];
-            ours.then_some(Content { identity: words[0], variant })
-        })
-    }
-
     fn what_is_wrong(&self, piece: &[u8], base: &[u8], stamp: &[u8], number: usize) -> String {
         let right = stamp.iter().chain(base.iter().skip(stamp.len()));
         let differing = piece.iter().zip(right).enumerate().filter(|(_, (is, right))| is != right);
@@ -284,9 +275,6 @@ mod tests {
         assert!(old.contains("another block that was written"), "{old}");
         let zeros = pattern.check(&[0; 8192], five).expect_err("it is empty");
         assert!(zeros.contains("all are zero"), "{zeros}");
-        let four = pattern.content(4, 4);
-        assert_eq!(pattern.read_content(&block(&pattern, 8192, 4)), Some(four));
-        assert_eq!(pattern.read_content(&[0; 8192]), None);
     }
 
     proptest! {

@@ -27,8 +27,9 @@ const BATCH_IOS: u64 = 8;
 const LOOK: Timespec = Timespec::new().nsec(100_000_000);
 /// What the timer's end is known by.
 const TIMER: u64 = u64::MAX;
-/// A trial that was stopped waits so long for I/Os in flight, ns.
-const PATIENCE_NS: u64 = 5_000_000_000;
+/// A trial that was stopped waits so long for I/Os in flight, ns: the parent kills this process 1 s
+/// after a stop, and the number of those whose end is unknown shall reach it before.
+const PATIENCE_NS: u64 = 500_000_000;
 
 /// An I/O in flight.
 #[derive(Debug, Clone, Copy)]
@@ -407,9 +408,10 @@ impl Worker<'_> {
         true
     }
 
-    /// Whether a trial that was stopped has waited long enough for what is in flight.
+    /// Whether a trial that was stopped or failed has waited long enough for what is in flight. One
+    /// that ends otherwise, by the most bytes that it may write, waits for its fsync, too.
     fn has_lost_patience(&mut self) -> bool {
-        if !self.shared.is_over() {
+        if !self.shared.is_cut() {
             return false;
         }
         let now = loadline_clock::monotonic_ns();

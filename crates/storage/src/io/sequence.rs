@@ -2,7 +2,7 @@
 
 use loadline_schema::storage::{Direction, IoExtent, IoLoad};
 
-use super::permutation::{Permutation, below, random};
+use crate::permutation::{Permutation, below, random};
 
 /// Order of the blocks.
 #[derive(Debug, Clone)]

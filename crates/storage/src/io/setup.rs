@@ -39,7 +39,7 @@ impl Setup {
         check_numbers(load)?;
         let (direct, direct_note) = direct(trial, load)?;
         let (engine, engine_note) =
-            engine(load.engine, || ring::build(2).map(drop)).or_else(refuse)?;
+            engine(load.engine, || probe(load.rate_iops.is_some())).or_else(refuse)?;
         check_engine(load, engine)?;
         let file_bytes = load.size_bytes / load.bs_bytes * load.bs_bytes;
         Ok(Self { engine, engine_note, direct, direct_note, file_bytes })
@@ -110,6 +110,22 @@ fn direct(trial: &Trial<'_>, load: &IoLoad) -> Result<(bool, Option<String>), Tr
     Ok((true, None))
 }
 
+/// Whether there is an io_uring that can do the load.
+fn probe(rated: bool) -> std::io::Result<()> {
+    let ring = ring::build(2)?;
+    suits(rated, ring.params().is_feature_ext_arg())
+}
+
+/// A wait until the next due time needs a call that takes a timeout.
+fn suits(rated: bool, timed_waits: bool) -> std::io::Result<()> {
+    if rated && !timed_waits {
+        let message = "it cannot wait until an I/O is due, as a rate needs: that came with Linux \
+                       5.11";
+        return Err(std::io::Error::new(std::io::ErrorKind::Unsupported, message));
+    }
+    Ok(())
+}
+
 /// The engine that is used, and why it is not what was asked for.
 fn engine(
     asked: IoEngine,
@@ -128,7 +144,11 @@ fn engine(
         }
         _ => "",
     };
-    let refused = format!("the system refuses io_uring ({error}){why}");
+    let refused = if error.raw_os_error().is_none() {
+        format!("io_uring of this kernel does not suit: {error}")
+    } else {
+        format!("the system refuses io_uring ({error}){why}")
+    };
     if asked == IoEngine::IoUring {
         return Err(format!("{refused}; use engine auto or psync"));
     }
@@ -151,5 +171,21 @@ mod tests {
         assert!(error.contains("use engine auto or psync"), "{error}");
         assert_eq!(engine(IoEngine::Psync, refused), Ok((IoEngine::Psync, None)));
         assert_eq!(engine(IoEngine::Auto, || Ok(())), Ok((IoEngine::IoUring, None)));
+    }
+
+    #[test]
+    fn a_rate_needs_waits_with_a_timeout() {
+        for (rated, timed_waits, suited) in
+            [(true, true, true), (false, false, true), (true, false, false)]
+        {
+            assert_eq!(suits(rated, timed_waits).is_ok(), suited, "{rated} {timed_waits}");
+        }
+        let (engine_used, note) =
+            engine(IoEngine::Auto, || suits(true, false)).expect("there is a fallback");
+        assert_eq!(engine_used, IoEngine::Psync);
+        let note = note.expect("it says why");
+        assert!(note.contains("Linux 5.11") && !note.contains("refuses"), "{note}");
+        let error = engine(IoEngine::IoUring, || suits(true, false)).expect_err("it is asked for");
+        assert!(error.contains("use engine auto or psync"), "{error}");
     }
 }

@@ -67,8 +67,13 @@ impl<'a> Shared<'a> {
 
     /// Whether files are synced at the end: not when the user waits, nor after a failure.
     pub(super) fn wants_end_fsync(&self) -> bool {
-        let cut = || matches!(self.why(), Some((EndedBy::Interrupted | EndedBy::Failure, _)));
-        self.load.end_fsync && !cut()
+        self.load.end_fsync && !self.is_cut()
+    }
+
+    /// Whether it ends without its figures: the user waits, or something failed.
+    pub(super) fn is_cut(&self) -> bool {
+        let failed = || matches!(self.why(), Some((EndedBy::Failure, _)));
+        self.trial.is_stopped() || (self.over.load(Ordering::Relaxed) && failed())
     }
 
     /// A slow I/O: its row goes out unless there were too many.

@@ -6,6 +6,7 @@ use rustix::fs::OFlags;
 
 use super::layout::ModelFile;
 use crate::course::{Course, Halted, refusal};
+use crate::page_cache::WriteBack;
 use crate::pattern::{Pattern, tag, write_block};
 use crate::{Trial, TrialError};
 
@@ -95,7 +96,7 @@ fn make(
     let mut pattern = Pattern::new(tag_of_file, BLOCK).map_err(no_memory)?;
     let fd = trial.dir.create_file(&file.name, OFlags::empty());
     let fd = fd.map_err(|errno| refused("make", errno))?;
-    let mut at = 0;
+    let (mut at, mut write_back) = (0, WriteBack::new());
     while at < file.bytes {
         if course.check().is_err() {
             return Ok(Err(Halted));
@@ -114,6 +115,8 @@ fn make(
         trial.ended.fetch_add(1, Ordering::Relaxed);
         trial.ended_bytes.fetch_add(taken as u64, Ordering::Relaxed);
         wrote(taken as u64);
+        let synced = write_back.wrote(trial, &fd, taken as u64);
+        synced.map_err(|errno| refused("fdatasync", errno))?;
     }
     rustix::fs::fdatasync(&fd).map_err(|errno| refused("fdatasync", errno))?;
     Ok(Ok(()))

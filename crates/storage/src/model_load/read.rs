@@ -99,7 +99,8 @@ impl Job<'_> {
     /// Several reads in flight, by io_uring or threads; through the page cache only where the file
     /// system takes no O_DIRECT.
     fn past_the_cache(&self, rank: u32, part: &[Span]) -> Result<(), Halted> {
-        let blocks = parts::blocks(part, &self.sizes, self.load.bs_bytes, self.bypass.align);
+        let align = self.bypass.align;
+        let blocks = parts::blocks(part, &self.sizes, self.load.bs_bytes, align);
         let source = Reader { job: self, rank };
         let bytes = self.load.bs_bytes as usize;
         let ring = match self.engine {
@@ -109,14 +110,14 @@ impl Job<'_> {
         let result = match ring {
             Ok(ring) => {
                 locked(&self.notes).extend(ring.note.clone());
-                ring.read_all(&source, blocks).map(|unknown| self.log(rank).unknown(unknown))
+                ring.read_all(align, &source, blocks).map(|unknown| self.log(rank).unknown(unknown))
             }
             Err(error) => {
                 if self.engine == IoEngine::IoUring {
                     let note = format!("some readers used pread, since they got no ring: {error}");
                     locked(&self.notes).push(note);
                 }
-                read_all_by_threads(self.load.iodepth, bytes, &source, blocks)
+                read_all_by_threads(self.load.iodepth, bytes, align, &source, blocks)
             }
         };
         if let Err(error) = result {

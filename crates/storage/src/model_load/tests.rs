@@ -227,4 +227,7 @@ fn nonsense_is_refused() {
     ] {
         assert!(run(&ground.trial(), &load).is_err(), "{load:?}");
     }
+    let deep = ModelLoad { iodepth: 5000, method: LoadMethod::Direct, ..load() };
+    let error = run(&ground.trial(), &deep).expect_err("no ring is so deep");
+    assert!(error.message.contains("iodepth is 5000") && error.message.contains("4096"), "{error}");
 }

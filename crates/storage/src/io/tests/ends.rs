@@ -83,6 +83,47 @@ fn a_stop_ends_it_at_once() {
 }
 
 #[test]
+fn reads_that_hang_are_counted_as_unknown_after_a_stop() {
+    let mut bench = Bench::new();
+    let fifo = bench.dir.as_ref().unwrap().path().with_file_name("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Reads of it wait as long as somebody could write.
+    let _writer = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
+    let hook: Hook = Box::new(|bench, what| {
+        let told = bench.trials.fetch_add(u64::from(what == "measuring"), Ordering::Relaxed);
+        bench.stop.store(told > 3, Ordering::Relaxed);
+    });
+    let hanging = IoLoad {
+        engine: IoEngine::IoUring,
+        special_file: Some(fifo.display().to_string()),
+        extent: LONG,
+        iodepth: 3,
+        ..load(Rw::Read)
+    };
+    bench.facts.direct.supported = false;
+    let Ok((trial, _)) = bench.try_run(&hanging, Some(&hook)) else { return };
+    assert_eq!((trial.ended_by, trial.workers[0].unknown), (EndedBy::Interrupted, 3));
+}
+
+#[test]
+fn only_a_stop_and_a_failure_end_the_wait_for_what_is_in_flight() {
+    let bench = Bench::new();
+    let load = IoLoad { end_fsync: true, ..load(Rw::Write) };
+    let rows = Rows { bench: &bench, hook: None, kept: Mutex::default(), slow: AtomicU64::new(0) };
+    let trial = bench.trial(&rows);
+    let shared = Shared::new(&trial, &load);
+    assert!(!shared.is_cut());
+    shared.end(EndedBy::MaxWrite, None);
+    assert!(shared.is_over() && !shared.is_cut() && shared.wants_end_fsync(), "it is synced");
+    bench.stop.store(true, Ordering::Relaxed);
+    assert!(shared.is_cut() && !shared.wants_end_fsync());
+    bench.stop.store(false, Ordering::Relaxed);
+    let shared = Shared::new(&trial, &load);
+    shared.end(EndedBy::Failure, None);
+    assert!(shared.is_cut());
+}
+
+#[test]
 fn a_file_that_becomes_short_fails_the_trial_and_what_was_measured_stands() {
     for engine in ENGINES {
         let hook: Hook = Box::new(|bench, what| {
