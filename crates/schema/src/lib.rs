@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod plan;
 pub mod plan_file;
 pub mod record;
+pub mod sample;
 pub mod sla;
 pub mod storage;
 pub mod table_file;
