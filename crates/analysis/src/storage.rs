@@ -65,10 +65,20 @@ impl Trial<'_> {
 /// A cell with all that is known of it.
 struct Cell<'a> {
     stage: &'a StorageStage,
-    cell: &'a StorageCell,
+    planned: &'a StorageCell,
     filesystem: Option<&'a FilesystemFacts>,
     trials: Vec<Trial<'a>>,
     failures: Vec<&'a str>,
+}
+
+impl Cell<'_> {
+    /// Why it could not be measured to its end: a trial that could not be carried out, or one that
+    /// an I/O ended.
+    fn failed(&self) -> Option<&str> {
+        let ended = self.trials.iter().find_map(|trial| trial.end.failure.as_ref());
+        let first = self.failures.first().copied();
+        first.or(ended.map(|failure| failure.message.as_str()))
+    }
 }
 
 /// The stage, and its cells in the order of the plan; cells without a trial and without a failure
@@ -108,7 +118,7 @@ fn by_cell<'a>(input: &StorageInput<'a>) -> Vec<Cell<'a>> {
         });
         Cell {
             stage: input.stage,
-            cell,
+            planned: cell,
             filesystem: input.filesystems.iter().find(|facts| facts.path == cell.path),
             trials,
             failures: failures.collect(),
@@ -118,17 +128,14 @@ fn by_cell<'a>(input: &StorageInput<'a>) -> Vec<Cell<'a>> {
 }
 
 fn result(cell: &Cell<'_>) -> StorageResult {
-    let mut result = StorageResult {
-        failed: cell.failures.first().map(|why| (*why).to_owned()),
-        ..settings(cell)
-    };
-    match &cell.cell.load {
+    let mut result = StorageResult { failed: cell.failed().map(str::to_owned), ..settings(cell) };
+    match &cell.planned.load {
         StorageLoad::Io(_) => rates::fill(cell, &mut result),
         StorageLoad::Checkpoint(load) => checkpoint::fill(cell, load, &mut result),
         StorageLoad::ModelLoad(_) => model_load::fill(cell, &mut result),
     }
     latency::fill(cell, &mut result);
-    if let StorageLoad::Io(_) = &cell.cell.load {
+    if let StorageLoad::Io(_) = &cell.planned.load {
         timeline::fill(cell, &mut result);
     }
     result.target = target(cell, result.bytes_per_s.as_ref());
@@ -139,7 +146,7 @@ fn result(cell: &Cell<'_>) -> StorageResult {
 
 /// What is known of a cell without any figure.
 fn settings(cell: &Cell<'_>) -> StorageResult {
-    let StorageCell { path, workload, load } = cell.cell;
+    let StorageCell { path, workload, load } = cell.planned;
     let (bs_bytes, iodepth, numjobs) = match load {
         StorageLoad::Io(load) => (load.bs_bytes, load.iodepth, load.numjobs),
         StorageLoad::Checkpoint(load) => (load.bs_bytes, 1, load.ranks),
@@ -154,8 +161,8 @@ fn settings(cell: &Cell<'_>) -> StorageResult {
         path: path.clone(),
         filesystem: cell.filesystem.map_or_else(String::new, |facts| facts.kind.clone()),
         workload: *workload,
-        setting: cell.cell.in_words(),
-        cell: cell.cell.clone(),
+        setting: cell.planned.in_words(),
+        cell: cell.planned.clone(),
         bs_bytes,
         iodepth,
         numjobs,
@@ -201,7 +208,7 @@ fn engine(cell: &Cell<'_>) -> String {
         return word;
     }
     let issued = trial.map_or("–", |trial| trial.engine.as_str());
-    match &cell.cell.load {
+    match &cell.planned.load {
         StorageLoad::ModelLoad(load) if load.method == LoadMethod::Mmap => "mmap".to_owned(),
         _ => issued.to_owned(),
     }
@@ -212,7 +219,7 @@ fn is_direct(cell: &Cell<'_>) -> bool {
     if !cell.trials.is_empty() {
         return cell.trials.iter().all(|trial| trial.end.direct);
     }
-    match &cell.cell.load {
+    match &cell.planned.load {
         StorageLoad::Io(load) => load.direct,
         StorageLoad::Checkpoint(load) => load.direct,
         StorageLoad::ModelLoad(load) => load.method == LoadMethod::Direct,
@@ -221,7 +228,7 @@ fn is_direct(cell: &Cell<'_>) -> bool {
 
 /// How the bandwidth stands to the workload's target.
 fn target(cell: &Cell<'_>, measured: Option<&Estimate>) -> Option<StorageTarget> {
-    let workload = cell.cell.workload;
+    let workload = cell.planned.workload;
     let stated = cell.stage.target.get(&workload).copied();
     let assumed = stated.is_none();
     let usual = (workload == Workload::Checkpoint).then_some(CHECKPOINT_TARGET);
@@ -239,6 +246,8 @@ fn warn(result: &mut StorageResult, code: &str, message: String, advice: &str) {
     result.warnings.push(Warning::new(code, message, advice));
 }
 
+#[cfg(test)]
+mod compare_tests;
 #[cfg(test)]
 mod made;
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub struct JsonChild {
     requests: Option<ChildStdin>,
     replies: BufReader<ChildStdout>,
     said: Said,
+    /// The kernel did not let it go when it was killed: it is not waited for again.
+    is_stuck: bool,
 }
 
 /// What came from a child.
@@ -65,6 +67,7 @@ impl JsonChild {
             replies: BufReader::new(replies.expect("invariant: stdout was piped")),
             said: Said::listen(errors.expect("invariant: stderr was piped")),
             child,
+            is_stuck: false,
         })
     }
 
@@ -108,18 +111,22 @@ impl JsonChild {
         }
     }
 
-    /// Kills it; whether the kernel let it go within two seconds.
+    /// Kills it; whether the kernel let it go within two seconds. A second call does not wait again.
     pub fn kill(&mut self) -> bool {
         let _ = self.child.kill();
+        let most = if self.is_stuck { Duration::ZERO } else { LAST_WAIT };
         let mut waited = Duration::ZERO;
-        while waited < LAST_WAIT {
+        loop {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return true;
+            }
+            if waited >= most {
+                self.is_stuck = true;
+                return false;
             }
             std::thread::sleep(LOOK);
             waited += LOOK;
         }
-        false
     }
 
     /// How it ended, after the end of its output.
@@ -207,7 +214,7 @@ pub fn how_it_ended(status: ExitStatus) -> String {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn shell(script: &str) -> JsonChild {
         let mut command = Command::new("sh");

@@ -97,9 +97,10 @@ pub(crate) struct EmbeddedServerArgs {
 /// Imports results.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Reads llama-bench -o json|jsonl|csv, and llama-batched-bench --output-format
-jsonl or its table. Examples:
+    after_help = "Reads llama-bench -o json|jsonl|csv, llama-batched-bench --output-format jsonl
+or its table, and fio --output-format=json or json+ (version 3). Examples:
   llama-bench -m model.gguf -o jsonl > bench.jsonl && loadline import bench.jsonl
+  fio job.fio --output-format=json+ > fio.json && loadline import fio.json
   loadline import bench.jsonl --electricity \"0.30 EUR/kWh\" --watts 350"
 )]
 pub(crate) struct ImportArgs {

@@ -44,6 +44,8 @@ const BANDWIDTH_TRIALS: u32 = 5;
 pub(crate) struct Launcher {
     /// Storage may be measured in the root of a mount.
     mount_root: bool,
+    /// Ends looks at storage that hangs, too.
+    stop: Arc<Stop>,
     made: RefCell<BTreeMap<String, Ready>>,
 }
 
@@ -58,8 +60,8 @@ struct Ready {
 
 impl Launcher {
     /// Storage may be measured in the root of a mount where `mount_root` says so.
-    pub(crate) fn new(mount_root: bool) -> Self {
-        Self { mount_root, made: RefCell::default() }
+    pub(crate) fn new(mount_root: bool, stop: &Arc<Stop>) -> Self {
+        Self { mount_root, stop: Arc::clone(stop), made: RefCell::default() }
     }
 
     fn ready(&self, source: &ModelSource) -> Result<Ready, RunError> {
@@ -210,7 +212,7 @@ impl Launch for Launcher {
     }
 
     fn storage(&self, stage: &StorageStage, seed: u64) -> Result<Box<dyn Storage>, RunError> {
-        Ok(Box::new(Directories::new(stage, seed, self.mount_root)))
+        Ok(Box::new(Directories::new(stage, seed, self.mount_root, &self.stop)))
     }
 
     fn memory_bandwidth(&self) -> Result<MemoryBandwidth, RunError> {

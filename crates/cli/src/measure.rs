@@ -67,7 +67,7 @@ pub(crate) fn measure(
     let stop = Arc::new(Stop::default());
     stop_on_signals(&stop)?;
     let mut view = View::new(&plan, options.quiet);
-    let launcher = Launcher::new(options.yes);
+    let launcher = Launcher::new(options.yes, &stop);
     for words in preview::writes(&plan) {
         say(&format!("loadline: {words}"));
     }

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Arc;
 
 use loadline_clock::RunClock;
 use loadline_runner::{Storage, StorageRow};
@@ -20,15 +21,17 @@ pub(crate) struct Directories {
     stage: StorageStage,
     limits: StorageLimits,
     seed: u64,
+    stop: Arc<Stop>,
     open: Option<StorageProcess>,
 }
 
 impl Directories {
-    /// For a stage; `mount_root`: work in the root of a mount, whatever the plan says.
-    pub(crate) fn new(stage: &StorageStage, seed: u64, mount_root: bool) -> Self {
+    /// For a stage; `mount_root`: work in the root of a mount, whatever the plan says; `stop` ends
+    /// looks, too.
+    pub(crate) fn new(stage: &StorageStage, seed: u64, mount_root: bool, stop: &Arc<Stop>) -> Self {
         let allow_mount_root = stage.limits.allow_mount_root || mount_root;
         let limits = StorageLimits { allow_mount_root, ..stage.limits.clone() };
-        Self { stage: stage.clone(), limits, seed, open: None }
+        Self { stage: stage.clone(), limits, seed, stop: Arc::clone(stop), open: None }
     }
 
     fn start(
@@ -57,7 +60,7 @@ impl Directories {
 
 impl Storage for Directories {
     fn look(&mut self, path: &str) -> Result<(FilesystemFacts, Vec<Leftover>), String> {
-        let process = self.start(path, true, &|| false)?;
+        let process = self.start(path, true, &|| self.stop.why().is_some())?;
         let found = (process.facts().clone(), process.leftovers().to_vec());
         process.close(true);
         Ok(found)

@@ -181,8 +181,8 @@ fn a_mount_that_hangs_ends_the_run() {
     all("-CONT");
     let words = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(6), "{words}");
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let cell = &document["storage"][0];
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cell = &told["storage"][0];
     let failed = cell["failed"].as_str().unwrap();
     assert!(failed.contains("hangs") && failed.contains("process"), "{failed}");
     assert!(cell["directions"]["write"]["lat_ns"]["n"].as_u64().unwrap() > 0, "{cell}");

@@ -114,8 +114,12 @@ fn storage_section(document: &Document, stage: &StorageSummary) -> String {
         let words = storage::filesystem_words(facts).join("; ");
         let _ = writeln!(text, "\n{}: {}", escaped(&plain(&facts.path)), escaped(&words));
     }
+    if stage.imported {
+        text.push_str("\nImported: measured by another tool, not by Loadline.\n");
+    }
+    text.push('\n');
     for (name, answer, _) in storage::answers(stage, &cells) {
-        let _ = writeln!(text, "\n- **{}**: {}", escaped(&name), escaped(&answer));
+        let _ = writeln!(text, "- **{}**: {}", escaped(&name), escaped(&answer));
     }
     for columns in storage::tables(&cells) {
         let _ = writeln!(text, "\n{}", table(&columns).trim_end());

@@ -6,15 +6,18 @@ use loadline_clock::{RunClock, unix_ns};
 use loadline_schema::event::{Event, EventKind};
 use loadline_schema::manifest::RunStatus;
 use loadline_schema::plan::Plan;
+use loadline_schema::storage::IoInterval;
 use loadline_store::{RunStart, RunWriter, StoreError, this_process};
 
-/// Writes a run whose stages were imported: `events` say what was measured. Returns its directory.
+/// Writes a run whose stages were imported: `events` and `intervals` say what was measured. Returns its
+/// directory.
 ///
 /// # Errors
 /// The directory cannot be written.
 pub fn import(
     plan: &Plan,
     events: Vec<EventKind>,
+    intervals: &[IoInterval],
     out_dir: &Path,
     tool_version: &str,
 ) -> Result<PathBuf, StoreError> {
@@ -32,7 +35,8 @@ pub fn import(
     for kind in [part].into_iter().chain(events).chain([ended]) {
         writer.event(&Event { at_ns: clock.now_ns(), kind })?;
     }
-    // There are no record files that could stay unsealed.
+    writer.append_intervals(intervals)?;
+    // A stream that stays unsealed is as readable.
     let _ = writer.seal(RunStatus::Sealed, unix_ns())?;
     Ok(dir)
 }

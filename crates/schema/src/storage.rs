@@ -12,6 +12,7 @@ mod buckets;
 mod checkpoint;
 mod facts;
 mod load;
+mod load_flags;
 mod model_load;
 pub mod protocol;
 mod record;
@@ -22,6 +23,7 @@ pub use buckets::{Buckets, Latencies};
 pub use checkpoint::{Checkpoint, CheckpointFile, CheckpointModel, MODELS, TransformerShape};
 pub use facts::{DirectIo, FilesystemFacts, Leftover};
 pub use load::{DataShape, IoEngine, IoExtent, IoLoad, RateProcess, Rw, SyncMode};
+pub use load_flags::{LOAD_FLAGS, LoadFlag};
 pub use model_load::{LoadMethod, ModelFormat, ModelLoad, Sharing};
 pub use record::{
     CacheState, Direction, EndedBy, FileOp, FilePass, IoFailure, IoInterval, IoKind, LatenessNs,

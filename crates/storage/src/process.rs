@@ -1,25 +1,26 @@
 //! The process that does the I/O, seen from the parent: asked, watched, stopped, and killed when the
 //! file system hangs. The parent itself never touches the directory.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use loadline_child::{JsonChild, Line, MakeCommand};
 use loadline_clock::monotonic_ns;
-use loadline_schema::outcome::Phase;
 use loadline_schema::record::TrialId;
 use loadline_schema::storage::protocol::{Reply, Request};
 use loadline_schema::storage::{
-    CacheState, Direction, EndedBy, FilesystemFacts, IoEngine, IoFailure, IoInterval, IoKind,
-    Leftover, SlowIo, StorageCell, StorageLimits, StorageTrial, WorkerEnd,
+    FilesystemFacts, IoInterval, Leftover, SlowIo, StorageCell, StorageLimits, StorageTrial,
 };
+
+mod seen;
+mod watch;
+
+use seen::Seen;
+use watch::Watch;
 
 /// How often a waiting parent looks whether it shall stop.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a child that was told to stop may take for its last reply. With [`REMOVE_NS`] it makes
-/// the two seconds after which nothing is left.
-const STOP_NS: u64 = 1_000_000_000;
-/// How long removing may take before the child is killed, when it must be quick.
+/// How long removing may take before the child is killed, when it must be quick: with the time to
+/// stop it makes the two seconds after which nothing is left.
 const REMOVE_NS: u64 = 900_000_000;
 /// The same at an orderly end: unlinking large files takes its time.
 const CLOSE_NS: u64 = 60_000_000_000;
@@ -82,6 +83,8 @@ pub struct StorageProcess {
     path: String,
     stall_ns: u64,
     running: Option<JsonChild>,
+    /// A killed child is still there: whoever touches the mount hangs as it does.
+    is_stuck: bool,
     facts: FilesystemFacts,
     leftovers: Vec<Leftover>,
     work_dir: Option<String>,
@@ -118,6 +121,7 @@ impl StorageProcess {
             path: open.path.to_owned(),
             stall_ns: open.limits.stall_ns,
             running: None,
+            is_stuck: false,
             facts: FilesystemFacts::default(),
             leftovers: Vec::new(),
             work_dir: None,
@@ -208,7 +212,7 @@ impl StorageProcess {
                 self.work_dir = None;
                 return left;
             }
-            running.kill();
+            self.is_stuck = !running.kill();
         }
         self.remove(within_ns)
     }
@@ -216,7 +220,9 @@ impl StorageProcess {
     /// Has another process remove what a killed one left. The mount may hang: this has an end, too.
     fn remove(&mut self, within_ns: u64) -> Vec<String> {
         let Some(work_dir) = self.work_dir.take() else { return Vec::new() };
-        let removed = JsonChild::start((self.command)()).ok().and_then(|mut child| {
+        let start = || JsonChild::start((self.command)()).ok();
+        let child = if self.is_stuck { None } else { start() };
+        let removed = child.and_then(|mut child| {
             let request = Request::Open {
                 path: self.path.clone(),
                 limits: StorageLimits {
@@ -305,13 +311,14 @@ impl StorageProcess {
         let Some(mut running) = self.running.take() else { return ProcessError::Stopped };
         let pid = running.pid();
         let state = process_state(pid);
-        let fate = if running.kill() {
-            "it was killed".to_owned()
-        } else {
+        self.is_stuck = !running.kill();
+        let fate = if self.is_stuck {
             let state = process_state(pid).or(state).unwrap_or_default();
             format!(
                 "it cannot be killed{state} and is left behind: the mount has to answer, or go, first"
             )
+        } else {
+            "it was killed".to_owned()
         };
         if watch.was_stopped() {
             return ProcessError::Hangs {
@@ -393,101 +400,4 @@ fn process_state(pid: u32) -> Option<String> {
         }
     }
     words
-}
-
-/// Sees to it that waiting has an end.
-struct Watch {
-    stall_ns: u64,
-    /// I/Os that ended, as last heard.
-    ios: u64,
-    /// When something last moved.
-    moved_ns: u64,
-    stopped_ns: Option<u64>,
-}
-
-impl Watch {
-    fn new(stall_ns: u64) -> Self {
-        Self { stall_ns, ios: 0, moved_ns: monotonic_ns(), stopped_ns: None }
-    }
-
-    fn saw(&mut self, reply: &Reply) {
-        let moved = match reply {
-            Reply::Progress { ios, .. } => std::mem::replace(&mut self.ios, *ios) != *ios,
-            _ => true,
-        };
-        if moved {
-            self.moved_ns = monotonic_ns();
-        }
-    }
-
-    /// Whether a stop was sent before; notes that it is sent now.
-    fn stop_sent(&mut self) -> bool {
-        self.stopped_ns.replace(self.stopped_ns.unwrap_or_else(monotonic_ns)).is_some()
-    }
-
-    fn was_stopped(&self) -> bool {
-        self.stopped_ns.is_some()
-    }
-
-    fn must_kill(&self) -> bool {
-        let now = monotonic_ns();
-        self.stopped_ns.is_some_and(|stopped| now - stopped > STOP_NS)
-            || now - self.moved_ns > self.stall_ns
-    }
-}
-
-/// What was seen of a trial that has no end of its own.
-#[derive(Default)]
-struct Seen {
-    workers: BTreeMap<u16, WorkerEnd>,
-}
-
-impl Seen {
-    fn add(&mut self, row: &IoInterval) {
-        if row.phase != Phase::Measure {
-            return;
-        }
-        let worker = self
-            .workers
-            .entry(row.worker)
-            .or_insert_with(|| WorkerEnd { first_ns: row.start_ns, ..WorkerEnd::default() });
-        worker.last_ns = worker.last_ns.max(row.start_ns + row.length_ns);
-        worker.errors += row.errors;
-        let (ios, bytes) = match row.direction {
-            Direction::Read => (&mut worker.read_ios, &mut worker.read_bytes),
-            Direction::Write => (&mut worker.write_ios, &mut worker.write_bytes),
-            Direction::Sync => {
-                worker.sync_ios += row.ios;
-                return;
-            }
-        };
-        *ios += row.ios;
-        *bytes += row.bytes;
-    }
-
-    /// The trial, as far as rows tell it.
-    fn trial(self, start_ns: u64, end_ns: u64, message: String) -> StorageTrial {
-        let workers: Vec<WorkerEnd> = self.workers.into_values().collect();
-        let measure_ns = workers.iter().map(|worker| worker.first_ns).min().unwrap_or(start_ns);
-        StorageTrial {
-            start_ns,
-            measure_ns,
-            end_ns,
-            ended_by: EndedBy::Stalled,
-            failure: Some(IoFailure { kind: IoKind::Other, message }),
-            engine: IoEngine::Auto,
-            engine_note: None,
-            direct: false,
-            direct_note: Some("the process was killed before it could tell".to_owned()),
-            cache: CacheState::default(),
-            workers,
-            cpu_user_ns: 0,
-            cpu_system_ns: 0,
-            lateness: None,
-            verified: None,
-            passes: Vec::new(),
-            slow_left_out: 0,
-            imported: Vec::new(),
-        }
-    }
 }

@@ -146,7 +146,8 @@ fn space(
     let short = |free: u64, what: &str| {
         format!(
             "{} has {} of {what}, and {} are needed: {} of files and {} that stay free; ask for \
-             smaller files with --size, or let less stay free with --reserve",
+             smaller files (--size, --model-size, --scale of a checkpoint), or let less \
+             stay free (--reserve)",
             path.display(),
             size_words(free),
             size_words(need),

@@ -4,14 +4,17 @@
 //!   turns a client's rows and that log into per-request errors.
 //! - [`FaultServer`] plays a [`Script`] of [`Action`]s on every connection (TCP, unix, TLS) and
 //!   keeps every request it read.
+//! - [`FaultyFs`] is a mounted file system whose I/O fails, hangs or is slow on command.
 //! - [`cases`] has ready-made scripts with what a client must make of each.
 
 pub mod cases;
 mod fault;
+mod faulty_fs;
 mod sse;
 mod tls;
 
 pub use fault::{Action, FaultBuilder, FaultServer, ReceivedRequest, Script};
+pub use faulty_fs::{FaultyFs, FsFault, FsSpace};
 pub use loadline_truth::{
     Delay, Law, Length, Listen, Outcome, ReasoningField, RoleChunk, Stall, Stats, TruthError,
     TruthRecord, TruthThread, Usage, UsagePlace, known_answer,

@@ -23,14 +23,12 @@ pub(super) fn fill(cell: &Cell<'_>, result: &mut StorageResult) {
         .filter(|stated| !stated.is_empty())
         .collect();
     let of = |kind: Kind, wanted: &[Direction]| -> Option<IoLatency> {
-        if imported.is_empty() {
-            let rows = cell.trials.iter().flat_map(|trial| trial.rows.iter().copied());
-            return pooled(rows.filter(|row| wanted.contains(&row.direction)), kind.1);
-        }
-        stated(&imported, kind.0, wanted)
+        let rows = cell.trials.iter().flat_map(|trial| trial.rows.iter().copied());
+        let buckets = pooled(rows.filter(|row| wanted.contains(&row.direction)), kind.1);
+        buckets.or_else(|| stated(&imported, kind.0, wanted))
     };
     // Of a checkpoint those of its saves: a restore is another workload.
-    let wanted = match &cell.cell.load {
+    let wanted = match &cell.planned.load {
         StorageLoad::Checkpoint(_) => &[Direction::Write][..],
         _ => &[Direction::Read, Direction::Write],
     };

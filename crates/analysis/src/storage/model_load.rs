@@ -13,7 +13,7 @@ pub(super) fn fill(cell: &Cell<'_>, result: &mut StorageResult) {
     let over = |value: fn(&Round) -> f64| rates::mean(&loads.iter().map(value).collect::<Vec<_>>());
     result.trials = loads.len() as u32;
     result.bytes_per_s = over(Round::bytes_per_s);
-    let several = matches!(&cell.cell.load, StorageLoad::ModelLoad(load) if load.ranks > 1);
+    let several = matches!(&cell.planned.load, StorageLoad::ModelLoad(load) if load.ranks > 1);
     result.model_load = Some(ModelLoadResult {
         load_s: over(|load| load.seconds),
         slowest_rank: slowest_rank(&loads).filter(|_| several),

@@ -230,6 +230,17 @@ fn trials_that_went_wrong_say_how() {
 }
 
 #[test]
+fn a_cell_whose_io_failed_has_failed() {
+    let failure = IoFailure { kind: IoKind::NoSpace, message: "write d: no space".to_owned() };
+    let good = || trial(vec![writer(10 * S, 10_000, 10 * S)]);
+    let broken = StorageTrial { ended_by: EndedBy::Failure, failure: Some(failure), ..good() };
+    let trials = [(id(0, 0, 0), good()), (id(0, 1, 0), broken)];
+    let result = analysed(&writes(2), &[], &trials, &[]).1.remove(0);
+    assert_eq!(result.failed.as_deref(), Some("write d: no space"));
+    assert_eq!(result.per_trial.len(), 1, "no comparison rests on the trial that failed");
+}
+
+#[test]
 fn slow_ios_and_file_systems_are_told() {
     let reads = stage(vec![cell("/d", Workload::SeqRead, io(Rw::Read, 1))]);
     let reader = WorkerEnd {
@@ -332,7 +343,7 @@ fn a_clearly_faster_way_is_named_with_its_flags() {
          takes 3.1 s."
     );
     assert_eq!(found.evidence[1], "14.9 GiB safetensors, direct, 8 readers, cold: 12 s, 1.33 GB/s");
-    assert!(found.flags.iter().any(|(engine, flag)| engine == "vLLM" && flag.contains("8")));
+    assert!(found.flags.iter().any(|(engine, flag)| engine == "vLLM" && flag.contains('8')));
 }
 
 #[test]

@@ -14,7 +14,7 @@ const SLACK_NS: u64 = 10_000_000;
 /// Whole seconds below which nothing is said about steadiness.
 const LEAST_SECONDS: usize = 5;
 /// Largest |second − mean| ÷ mean of a steady trial: SNIA, Solid State Storage Performance Test
-/// Specification, 2.1.24, data excursion (20 % of the average from the least to the largest).
+/// Specification, data excursion (20 % of the average from the least to the largest).
 const MOST_DEVIATION: f64 = 0.1;
 /// Largest rise or fall of the fitted line ÷ mean: the same place, slope excursion.
 const MOST_SLOPE: f64 = 0.1;

@@ -29,7 +29,7 @@ pub(super) fn of(cell: &Cell<'_>, result: &StorageResult) -> Vec<Warning> {
         }
     }
     warnings.extend(of_caches(cell, result));
-    if let StorageLoad::Io(_) = &cell.cell.load {
+    if let StorageLoad::Io(_) = &cell.planned.load {
         warnings.extend(too_short(cell));
         warnings.extend(not_steady(result));
         warnings.extend(tail(result));
@@ -112,7 +112,9 @@ fn of_caches(cell: &Cell<'_>, result: &StorageResult) -> Option<Warning> {
             "choose a directory on the storage that you mean",
         ));
     }
-    if result.cached {
+    // A warm start is meant to come from memory.
+    let is_warm = matches!(&cell.planned.load, StorageLoad::ModelLoad(load) if !load.cold);
+    if result.cached && !is_warm {
         let why = result.cache_reason.as_deref().map(|why| format!(": {why}"));
         return Some(Warning::new(
             "cached",
@@ -136,7 +138,7 @@ fn of_caches(cell: &Cell<'_>, result: &StorageResult) -> Option<Warning> {
 
 /// Whether the cell reads from storage.
 fn reads(cell: &Cell<'_>) -> bool {
-    match &cell.cell.load {
+    match &cell.planned.load {
         StorageLoad::Io(load) => load.reads(),
         StorageLoad::Checkpoint(load) => load.restore,
         StorageLoad::ModelLoad(load) => load.cold,

@@ -1,5 +1,7 @@
 //! `loadline import FILE`: results of another tool become a run.
 
+mod fio;
+
 use std::io::Read;
 
 use loadline_engine::Imported;
@@ -7,6 +9,7 @@ use loadline_schema::engine::{EngineStage, ModelSource};
 use loadline_schema::event::{EventKind, Warning};
 use loadline_schema::plan::{Plan, Stage};
 use loadline_schema::record::TrialId;
+use loadline_schema::storage::IoInterval;
 
 use crate::args::ImportArgs;
 use crate::document::Stored;
@@ -23,20 +26,26 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
         std::fs::read(&args.file).map(|read| bytes = read)
     };
     read.map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
-    let imported = loadline_engine::import(&bytes)
-        .map_err(|error| Failure::usage(format!("{name}: {error}")))?;
     let stem = args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let run_name = args.name.clone().or(stem.filter(|_| !is_stdin));
-    let stages = (1..).zip(&imported).map(|(number, one)| stage(one, number, &name)).collect();
+    let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("{name}: {error}"));
+    let results = if loadline_storage::looks_like_fio(&bytes) {
+        let jobs = loadline_storage::import_fio(&bytes).map_err(|error| wrong(&error))?;
+        fio::results(jobs, &name)
+    } else {
+        let imported = loadline_engine::import(&bytes).map_err(|error| wrong(&error))?;
+        let stages = (1..).zip(&imported).map(|(number, one)| stage(one, number, &name)).collect();
+        Results { stages, events: events(&imported), intervals: Vec::new() }
+    };
     let plan = Plan {
         name: run_name.unwrap_or_else(|| "import".to_owned()),
         seed: 0,
         sla: Vec::new(),
         cost: None,
-        stages,
+        stages: results.stages,
     };
-    let dir =
-        loadline_runner::import(&plan, events(&imported), &args.out, env!("CARGO_PKG_VERSION"))?;
+    let (events, rows) = (results.events, results.intervals);
+    let dir = loadline_runner::import(&plan, events, &rows, &args.out, env!("CARGO_PKG_VERSION"))?;
     let mut stored = Stored::open(&dir)?;
     stored.price_by(&args.cost)?;
     let document = stored.analyse()?;
@@ -45,6 +54,13 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     } else {
         loadline_report::terminal(&document, &style())
     }))
+}
+
+/// What was read, as stages of a plan and what happened in them.
+struct Results {
+    stages: Vec<Stage>,
+    events: Vec<EventKind>,
+    intervals: Vec<IoInterval>,
 }
 
 fn stage(one: &Imported, number: usize, file: &str) -> Stage {

@@ -1,6 +1,7 @@
 //! `loadline run PLAN`; without a plan the quick look.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use loadline_schema::plan_file::PlanFile;
 
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         let mut options = args.options.clone();
         // Everything happens in a new directory, also where the current one is the root of a mount.
         options.yes = true;
-        let launcher = Launcher::new(true);
+        let launcher = Launcher::new(true, &Arc::default());
         if let Some(why) = quick_look::storage_refusal(&file, &launcher) {
             say(&format!("loadline: storage is left out: {why}"));
             file.storage.clear();

@@ -17,7 +17,7 @@ const CACHED: char = '*';
 const NOT_STEADY: char = '~';
 /// Warnings that marks stand for.
 const MARKED: [&str; 3] = ["cached", "memory_filesystem", "not_steady"];
-/// Read-ahead, scheduler and so on: mount options that decide bandwidth.
+/// Mount options that decide bandwidth.
 const OPTIONS: [&str; 12] = [
     "sync",
     "async",
@@ -42,12 +42,16 @@ pub(super) fn section(
 ) {
     let cells: Vec<&StorageResult> =
         document.storage.iter().filter(|cell| cell.stage == stage.stage).collect();
-    head(page, document, stage);
-    page.blank();
-    if cells.iter().all(|cell| cell.trials == 0) {
+    head(page, document, stage, &cells);
+    let answers = answers(stage, &cells);
+    let is_empty = cells.iter().all(|cell| cell.trials == 0);
+    if is_empty || !answers.is_empty() {
+        page.blank();
+    }
+    if is_empty {
         page.paragraph("Nothing was measured: no trial left a figure.", 0, Tone::Bad);
     }
-    for (name, text, tone) in answers(stage, &cells) {
+    for (name, text, tone) in answers {
         answer::line(page, &name, &text, tone);
     }
     if is_first {
@@ -70,7 +74,7 @@ pub(super) fn section(
 }
 
 /// The paths in the order of the cells.
-fn paths<'a>(cells: &[&'a StorageResult]) -> Vec<&'a str> {
+pub(super) fn paths<'a>(cells: &[&'a StorageResult]) -> Vec<&'a str> {
     let mut paths: Vec<&str> = Vec::new();
     for cell in cells {
         if !paths.contains(&cell.path.as_str()) {
@@ -80,7 +84,7 @@ fn paths<'a>(cells: &[&'a StorageResult]) -> Vec<&'a str> {
     paths
 }
 
-fn head(page: &mut Page, document: &Document, stage: &StorageSummary) {
+fn head(page: &mut Page, document: &Document, stage: &StorageSummary, cells: &[&StorageResult]) {
     let many =
         document.storage_stages.len() + document.engine_stages.len() + document.serving.len() > 1;
     page.blank();
@@ -92,7 +96,8 @@ fn head(page: &mut Page, document: &Document, stage: &StorageSummary) {
         page.paragraph(&filesystem_words(facts).join(" · "), 0, Tone::Faint);
     }
     if stage.filesystems.is_empty() {
-        page.hanging("", "", "a file system that is not known", Tone::Strong);
+        let paths: Vec<String> = paths(cells).into_iter().map(plain).collect();
+        page.hanging("", "", &format!("Storage at {}", paths.join(", ")), Tone::Strong);
     }
 }
 
@@ -147,8 +152,7 @@ pub(crate) fn answers(
         let at = if several { format!("{}: ", plain(path)) } else { String::new() };
         answers.push(("Model load".to_owned(), format!("{at}{}", plain(sentence)), Tone::Strong));
         for (engine, flag) in flags {
-            let text = format!("{}: {}", plain(engine), plain(flag));
-            answers.push((String::new(), text, Tone::Plain));
+            answers.push((plain(engine), plain(flag), Tone::Plain));
         }
     }
     answers.extend(whole::checkpoint_answers(cells));
@@ -258,16 +262,22 @@ fn leftovers(page: &mut Page, stage: &StorageSummary) {
     }
 }
 
+/// Whether figures of storage may be those of memory; a warm start is meant to be.
+fn is_doubtful(cell: &StorageResult) -> bool {
+    let is_warm = matches!(&cell.cell.load, StorageLoad::ModelLoad(load) if !load.cold);
+    cell.cached && !is_warm
+}
+
 /// The marks of a row.
 pub(super) fn marks(cell: &StorageResult) -> String {
-    let marks = [(cell.cached, CACHED), (cell.steady == Some(false), NOT_STEADY)];
+    let marks = [(is_doubtful(cell), CACHED), (cell.steady == Some(false), NOT_STEADY)];
     marks.iter().filter(|(is_so, _)| *is_so).map(|(_, mark)| *mark).collect()
 }
 
 /// What the marks of these rows mean, each reason once.
 pub(crate) fn legend(cells: &[&StorageResult]) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for cell in cells.iter().filter(|cell| cell.cached) {
+    for cell in cells.iter().filter(|cell| is_doubtful(cell)) {
         let why = cell.cache_reason.as_deref().map(|why| format!(": {}", plain(why)));
         let line = format!("{CACHED} figures may be those of memory{}", why.unwrap_or_default());
         if !lines.contains(&line) {
@@ -298,7 +308,8 @@ pub(crate) fn legend(cells: &[&StorageResult]) -> Vec<String> {
 /// The legend below a table.
 pub(super) fn print_legend(page: &mut Page, cells: &[&StorageResult]) {
     for line in legend(cells) {
-        page.hanging("", "  ", &line, Tone::Warning);
+        let (mark, text) = line.split_once(' ').unwrap_or(("", &line));
+        page.hanging(&format!("{mark} "), "  ", text, Tone::Warning);
     }
 }
 

@@ -14,6 +14,8 @@ use crate::words;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Seconds from which on a trial has a course.
 const LEAST_SECONDS: usize = 5;
+/// Label of the column that says what issued the I/Os.
+const ENGINE: &str = "engine";
 /// Bars of a course at most.
 const MOST_BARS: usize = 40;
 
@@ -27,8 +29,18 @@ pub(super) fn section(page: &mut Page, here: &[&StorageResult], path: &str) {
         "" => text,
         path => format!("{path}; {text}"),
     };
-    let note = format!("{}, ± half of the 95 % interval", trials_note(&cells));
-    print_table(page, ("Blocks", &with_path(note)), columns(&cells), &cells);
+    let mut note = trials_note(&cells);
+    if cells.iter().any(|cell| cell.bytes_per_s.is_some_and(|rate| rate.high.is_some())) {
+        note.push_str(", ± half of the 95 % interval");
+    }
+    let mut columns = columns(&cells);
+    // The largest latency is that of a single I/O: it is in the other formats.
+    columns.retain(|column| !column.title().ends_with(" max"));
+    if let Some(same) = shared_engine(&cells) {
+        columns.retain(|column| column.title() != ENGINE);
+        note = format!("{same}; {note}");
+    }
+    print_table(page, ("Blocks", &with_path(note)), columns, &cells);
     over_time(page, &cells);
 }
 
@@ -70,20 +82,26 @@ pub(crate) fn columns(cells: &[&StorageResult]) -> Vec<Column> {
         columns.push(number(&group, label, &|cell| told(clat(cell), of, unit)));
     }
     columns.push(number(&group, "max", &|cell| told(clat(cell), |l| Some(l.max), unit)));
+    columns.push(number("CPU/IO", "µs", &|cell| {
+        cell.cpu_ns_per_io.map_or_else(|| ABSENT.to_owned(), |ns| quantity::number(ns / 1e3))
+    }));
     let of_syncs = self::unit(cells, &sync);
     let group = format!("fsync, {}", of_syncs.name);
     for (label, of) in [statistics[0], statistics[1]] {
         columns.push(number(&group, label, &|cell| told(sync(cell), of, of_syncs)));
     }
-    columns.push(number("CPU/IO", "µs", &|cell| {
-        cell.cpu_ns_per_io.map_or_else(|| ABSENT.to_owned(), |ns| quantity::number(ns / 1e3))
-    }));
-    columns.push(Column::words("engine", texts(&engine)));
+    columns.push(Column::words(ENGINE, texts(&engine)));
     if cells.iter().any(|cell| cell.trials != cell.trials_planned) {
         let of = |cell: &StorageResult| format!("{} of {}", cell.trials, cell.trials_planned);
         columns.push(number("", "trials", &of));
     }
     columns.into_iter().filter(|column| column.has_content(&[ABSENT])).collect()
+}
+
+/// What issued the I/Os of all cells, where that is the same.
+fn shared_engine(cells: &[&StorageResult]) -> Option<String> {
+    let first = engine(cells.first()?);
+    cells.iter().all(|cell| engine(cell) == first).then_some(first)
 }
 
 fn engine(cell: &StorageResult) -> String {
@@ -116,9 +134,9 @@ fn over_time(page: &mut Page, cells: &[&StorageResult]) {
     }
     page.heading("Over time", "bandwidth of the first trial, from 0 to its largest second");
     for (name, texts) in rows {
-        page.hanging("", "  ", &name, Tone::Strong);
+        page.paragraph(&name, 0, Tone::Strong);
         for text in texts {
-            page.hanging("  ", "    ", &text, Tone::Plain);
+            page.paragraph(&text, 2, Tone::Plain);
         }
     }
 }

@@ -4,7 +4,7 @@ use loadline_schema::document::{Estimate, StorageResult};
 use loadline_schema::storage::{CheckpointResult, StorageLoad};
 
 use super::Page;
-use super::storage::{half, marks, named, print_table, trials_note, value};
+use super::storage::{half, marks, named, paths, print_table, trials_note, value};
 use crate::quantity::{self, ABSENT};
 use crate::style::Tone;
 use crate::table::Column;
@@ -30,12 +30,14 @@ fn estimate(value: Option<Estimate>, text: fn(f64) -> String) -> Option<String> 
 
 /// What each checkpoint comes to: name, text, tone.
 pub(super) fn checkpoint_answers(cells: &[&StorageResult]) -> Vec<(String, String, Tone)> {
+    let several = paths(cells).len() > 1;
     let told = cells.iter().filter_map(|cell| {
         let checkpoint = cell.checkpoint.as_ref()?;
         let save = checkpoint.full_save_s?;
         let size = quantity::decimal_bytes(checkpoint.full_bytes as f64);
         let model = plain(&checkpoint.model);
-        let mut text = format!("a save of {model} ({size}) takes {}", seconds(save));
+        let on = if several { format!(" on {}", plain(&cell.path)) } else { String::new() };
+        let mut text = format!("a save of {model} ({size}){on} takes {}", seconds(save));
         if is_scaled(checkpoint) {
             text.push_str(", extrapolated from a smaller one");
         }

@@ -120,7 +120,7 @@ pub struct StorageTrial {
     pub imported: Vec<PercentilesNs>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
 }
