@@ -15,6 +15,7 @@ mod cost;
 mod engine;
 mod flight;
 mod gaps;
+mod histogram_quantile;
 mod input;
 mod interval;
 mod judged;
@@ -52,6 +53,7 @@ pub use compare::{
 };
 pub use cost::{CostBasis, Throughput, cost_report, cost_warnings, point_cost};
 pub use engine::{EngineInput, engine_results};
+pub use histogram_quantile::{BucketQuantile, bucket_fraction, bucket_quantile};
 pub use input::{StageInput, TrialInput, latest_parts};
 pub use interval::{attempts_needed, proportion_bounds};
 pub use load_line::{load_line, load_value};
