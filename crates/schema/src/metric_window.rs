@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::event::Warning;
 use crate::outcome::spelled;
 
 /// Labels of a series by name.
@@ -113,8 +114,8 @@ pub struct BoundsDiffer {
     pub other: String,
 }
 
-/// The labels of a group: of `labels` those named in `by`.
-fn group_of(labels: &Labels, by: &[&str]) -> Labels {
+/// The labels of the group that a series belongs to: of its own those named in `by`.
+pub fn group_of(labels: &Labels, by: &[&str]) -> Labels {
     let named = labels.iter().filter(|(name, _)| by.contains(&name.as_str()));
     named.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
@@ -206,7 +207,7 @@ pub struct MetricWindow {
     /// What was left out.
     pub invalid: Vec<Invalid>,
     /// What the reader should know and what spoils nothing.
-    pub notes: Vec<String>,
+    pub notes: Vec<Warning>,
 }
 
 impl MetricWindow {

@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("loadline-ceilings", &[]),
     ("loadline-storage", &["loadline-clock", "loadline-schema"]),
     ("loadline-engine", &["loadline-schema"]),
+    ("loadline-observe", &["loadline-clock", "loadline-schema"]),
     // The only crate that links C++; a build without it lacks one feature.
     ("loadline-embedded", &["loadline-schema", "loadline-gguf", "loadline-clock"]),
     // A driver knows nothing of storing, judging or showing, nor of another driver.
