@@ -21,7 +21,8 @@ type Statistic = (&'static str, fn(&Distribution) -> Option<String>);
 
 /// One row for each point of each serving stage, after a line with the names of the columns.
 /// Of a table measured elsewhere one row for each of its rows, of an engine's grid one for each of its
-/// cells. A run with both has two tables, apart by an empty line.
+/// cells, of a server's own histograms one for each of them. A run with several of these has several
+/// tables, apart by an empty line.
 pub fn csv(document: &Document) -> String {
     if !document.rows.is_empty() {
         return table(&crate::rows_csv::columns(document), document.rows.iter());
@@ -29,6 +30,9 @@ pub fn csv(document: &Document) -> String {
     let mut tables = Vec::new();
     if !document.engine.is_empty() {
         tables.push(table(&crate::engine_csv::columns(), document.engine.iter()));
+    }
+    if !document.latency.is_empty() {
+        tables.push(table(&crate::latency_csv::columns(document), document.latency.iter()));
     }
     if !document.serving.is_empty() || tables.is_empty() {
         tables.push(of_points(document));

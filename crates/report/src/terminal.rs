@@ -18,6 +18,7 @@ mod latency;
 mod outcomes;
 mod rates;
 mod scalability;
+mod server_latency;
 pub(crate) mod table_report;
 mod targets;
 mod tokens;
@@ -39,9 +40,13 @@ pub fn terminal(document: &Document, style: &Style) -> String {
     for (index, stage) in document.serving.iter().enumerate() {
         serving(&mut page, document, stage, index == 0 && document.engine_stages.is_empty());
     }
+    let is_alone = document.serving.is_empty() && document.engine_stages.is_empty();
+    if !document.latency.is_empty() {
+        server_latency::section(&mut page, document, is_alone && document.rows.is_empty());
+    }
     if !document.rows.is_empty() {
         table_report::section(&mut page, document);
-    } else if document.serving.is_empty() && document.engine_stages.is_empty() {
+    } else if is_alone && document.latency.is_empty() {
         caveats::of_run(&mut page, document);
     }
     head::footer(&mut page, document);
