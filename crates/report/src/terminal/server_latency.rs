@@ -93,8 +93,7 @@ fn title(result: &LatencyResult) -> String {
 }
 
 fn full_title(result: &LatencyResult) -> String {
-    let title = words::cut(&title(result), page.style.columns());
-    let metric = plain(&result.metric);
+    let (title, metric) = (title(result), plain(&result.metric));
     if title.contains(&metric) { title } else { format!("{title} ({metric})") }
 }
 
@@ -165,7 +164,8 @@ fn short(quantile: &QuantileResult, scale: &Scale) -> String {
 
 fn details(page: &mut Page, result: &LatencyResult) {
     let scale = Scale::of(result);
-    let (title, metric) = (title(result), plain(&result.metric));
+    let title = words::cut(&title(result), page.style.columns());
+    let metric = plain(&result.metric);
     let metric = if title.contains(&metric) { String::new() } else { metric };
     let note = [metric, scale.name.clone()].into_iter().filter(|part| !part.is_empty());
     page.heading(&title, &note.collect::<Vec<_>>().join(", "));
