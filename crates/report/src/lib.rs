@@ -6,6 +6,7 @@ mod compare_words;
 mod csv;
 mod engine_csv;
 mod json;
+mod latency_csv;
 mod list;
 mod markdown;
 mod metrics;

@@ -18,6 +18,7 @@ mod latency;
 mod outcomes;
 mod rates;
 mod scalability;
+mod server_latency;
 pub(crate) mod storage;
 mod storage_blocks;
 mod storage_whole;
@@ -51,12 +52,13 @@ pub fn terminal(document: &Document, style: &Style) -> String {
         let is_first = document.engine_stages.is_empty() && document.storage_stages.is_empty();
         serving(&mut page, document, stage, index == 0 && is_first);
     }
+    let is_alone = document.serving.is_empty() && document.engine_stages.is_empty();
+    if !document.latency.is_empty() {
+        server_latency::section(&mut page, document, is_alone && document.rows.is_empty());
+    }
     if !document.rows.is_empty() {
         table_report::section(&mut page, document);
-    } else if document.serving.is_empty()
-        && document.engine_stages.is_empty()
-        && document.storage_stages.is_empty()
-    {
+    } else if is_alone && document.latency.is_empty() && document.storage_stages.is_empty() {
         caveats::of_run(&mut page, document);
     }
     head::footer(&mut page, document);

@@ -15,6 +15,7 @@ use crate::verdict::{
 };
 
 pub use crate::engine_result::{EngineResult, EngineSummary};
+pub use crate::latency::LatencyResult;
 pub use crate::storage::{StorageResult, StorageSummary};
 
 /// One document, a pure function of a run directory.
@@ -45,6 +46,9 @@ pub struct Document {
     /// One entry for each storage stage: its file systems, and what loading a model comes to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub storage_stages: Vec<StorageSummary>,
+    /// Latencies by a server's own histograms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<LatencyResult>,
     /// Rows of a table measured elsewhere, as understood.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<Row>,
