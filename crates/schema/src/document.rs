@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EndedEarly, Warning};
+use crate::gpu::GpuSummary;
 use crate::manifest::{HostFacts, RunStatus};
 use crate::verdict::{
     Comparison, CostReport, Little, LoadLine, PointCost, Row, Scalability, SlaResult, Steady,
@@ -45,6 +46,9 @@ pub struct Document {
     /// One entry for each storage stage: its file systems, and what loading a model comes to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub storage_stages: Vec<StorageSummary>,
+    /// One entry for each GPU that was watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu: Vec<GpuSummary>,
     /// Rows of a table measured elsewhere, as understood.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<Row>,

@@ -16,6 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("loadline-gguf", &[]),
     ("loadline-ceilings", &[]),
     ("loadline-storage", &["loadline-clock", "loadline-schema"]),
+    // Reads the state of machines and servers; draws no conclusion.
+    ("loadline-observe", &["loadline-clock", "loadline-schema"]),
     ("loadline-engine", &["loadline-schema"]),
     // The only crate that links C++; a build without it lacks one feature.
     ("loadline-embedded", &["loadline-schema", "loadline-gguf", "loadline-clock"]),
@@ -54,6 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "loadline-gguf",
             "loadline-ceilings",
             "loadline-storage",
+            "loadline-observe",
             "loadline-embedded",
             // For `loadline selftest`.
             "loadline-truth",
