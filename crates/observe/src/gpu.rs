@@ -13,11 +13,11 @@ mod exporter;
 mod nvml;
 
 pub use amdgpu::Amdgpu;
-pub use choice::{Fetch, GpuRoots, Opened, PassedOver, open};
+pub use choice::{GpuRoots, Opened, PassedOver, open};
 pub use dcgm::{dcgm_field, dcgm_names};
 pub use dcgmi::Dcgmi;
 pub use dmon::{DmonParser, dmon_arguments};
-pub use exporter::{DcgmExporter, exporter_readings};
+pub use exporter::{DcgmExporter, Fetch, exporter_readings};
 pub use nvml::{GpuProcess, Nvml, NvmlSettings};
 
 /// Least time between two samples of GPM, ns: NVIDIA's counters need that much.

@@ -85,19 +85,18 @@ impl Nvml {
         })
     }
 
-    /// Whether any GPU has GPM, so that SM, tensor and memory activity can be had; otherwise why not.
+    /// Whether SM, tensor and memory activity can be had by GPM from any GPU; otherwise why not.
     ///
     /// # Errors
     ///
     /// The reason of the first GPU.
-    pub fn has_gpm(&mut self) -> Result<(), Missing> {
-        let count = self.count().map_err(|error| {
-            Missing::new(MissingKind::Failed, error.to_string())
-        })?;
+    pub fn has_gpm(&self) -> Result<(), Missing> {
+        let failed = |error: GpuError| Missing::new(MissingKind::Failed, error.to_string());
         let mut first = None;
-        for index in 0..count {
-            let device = asked("nvmlDeviceGetHandleByIndex_v2", self.library.device_by_index(index));
-            match device.and_then(|device| gpm::supported(&device)) {
+        for index in 0..self.count().map_err(failed)? {
+            let handle = self.library.device_by_index(index);
+            let device = asked("nvmlDeviceGetHandleByIndex_v2", handle);
+            match device.and_then(|device| gpm::allowed(&device)) {
                 Ok(()) => return Ok(()),
                 Err(missing) => first = first.or(Some(missing)),
             }

@@ -3,7 +3,7 @@
 use loadline_schema::gpu::{Missing, MissingKind};
 use nvml_wrapper::Device;
 use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
-use nvml_wrapper_sys::bindings::{nvmlFieldValue_t, nvmlValueType_enum_NVML_VALUE_TYPE_DOUBLE};
+use nvml_wrapper_sys::bindings::nvmlFieldValue_t;
 
 /// Opens the profiling counters to every user, from the next start of the driver on.
 const PROFILING_GRANT: &str = "echo 'options nvidia NVreg_RestrictProfilingToAdminUsers=0' | \
@@ -107,7 +107,7 @@ fn number(field: &nvmlFieldValue_t) -> Option<f64> {
     // of its members.
     let number = unsafe {
         match kind {
-            nvmlValueType_enum_NVML_VALUE_TYPE_DOUBLE => value.dVal,
+            0 => value.dVal,
             1 => f64::from(value.uiVal),
             2 => value.ulVal as f64,
             3 => value.ullVal as f64,

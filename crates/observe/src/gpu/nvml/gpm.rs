@@ -49,7 +49,10 @@ impl Kept {
 
     /// The sample as the wrapper's type, which must not free it.
     fn sample(&self) -> ManuallyDrop<GpmSample<'_>> {
-        #[expect(unsafe_code, reason = "the wrapper's type borrows the library, so it cannot be kept")]
+        #[expect(
+            unsafe_code,
+            reason = "the wrapper's type borrows the library, so it cannot be kept"
+        )]
         // SAFETY: `raw` came from `into_handle` of a sample of this very library, and is freed in
         // `drop` alone, since what is given out is never dropped.
         let sample = unsafe { GpmSample::from_handle(&self.library, self.raw) };
@@ -86,6 +89,16 @@ pub(super) fn supported(device: &Device<'_>) -> Result<(), Missing> {
         return Err(Missing::new(MissingKind::Unsupported, reason));
     }
     Ok(())
+}
+
+/// Whether a GPU has GPM and this user may sample it.
+pub(super) fn allowed(device: &Device<'_>) -> Result<(), Missing> {
+    supported(device)?;
+    match asked("nvmlGpmSampleGet", device.gpm_sample()) {
+        Err(missing) if missing.kind == MissingKind::Denied => Err(missing),
+        // A GPU that is split up can refuse as a whole, and its instances answer.
+        _ => Ok(()),
+    }
 }
 
 /// Says of every field of GPM why it is missing.

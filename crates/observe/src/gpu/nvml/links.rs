@@ -50,16 +50,16 @@ impl LinkCounters {
         reading.put(GpuField::PowerInstantW, instant.map(|mw| mw / 1e3));
         reading.put(GpuField::ModulePowerW, module.map(|mw| mw / 1e3));
         for ((field, unit), value) in COUNTERS.into_iter().zip(counters) {
+            let rate = self.rate(index, field, value.map(|v| v * unit), reading.at_ns);
             // GPM's own figure is the better one; while it waits for its second sample, too, or one
             // series would have two sources.
-            let gpm_lacks_it = reading
-                .missing
-                .get(&field)
-                .is_some_and(|missing| missing.kind != MissingKind::Unavailable);
-            if gpm_lacks_it {
-                let gpm = reading.missing.get(&field).map(|missing| missing.reason.clone());
-                let rate = self.rate(index, field, value.map(|v| v * unit), reading.at_ns);
-                reading.put(field, rate.map_err(|why| also(why, gpm.as_deref())));
+            let gpm = reading.missing.get(&field).map(|missing| (missing.kind, &missing.reason));
+            if let Some((kind, reason)) = gpm
+                && kind != MissingKind::Unavailable
+            {
+                let why = |missing| also(missing, reason);
+                let rate = rate.map_err(why);
+                reading.put(field, rate);
             }
         }
     }
@@ -85,8 +85,8 @@ impl LinkCounters {
 }
 
 /// Both sources failed: both reasons.
-fn also(mut why: Missing, gpm: Option<&str>) -> Missing {
-    if let Some(gpm) = gpm.filter(|_| why.kind != MissingKind::Unavailable) {
+fn also(mut why: Missing, gpm: &str) -> Missing {
+    if why.kind != MissingKind::Unavailable {
         why.reason = format!("{gpm}; {}", why.reason);
     }
     why
