@@ -204,7 +204,7 @@ mod tests {
             let mut reading = GpuReading::new(GpuSource::Nvml, 1, "X", at * TENTH);
             reading.put(GpuField::PowerW, Ok(300.0));
             reading.put(GpuField::EnergyJ, Ok(7_000.0 + 30.0 * at as f64));
-            reading.put(GpuField::Throttle, Ok(if at % 4 == 0 { 4.0 } else { 1.0 }));
+            reading.put(GpuField::Throttle, Ok(if at.is_multiple_of(4) { 4.0 } else { 1.0 }));
             reading.put(GpuField::TimeActive, Ok(1.0));
             if at > 0 {
                 reading.over_ns = Some(TENTH);

@@ -1,6 +1,8 @@
 //! Readers of GPUs: NVML, a page of dcgm-exporter, the text of `dcgmi dmon`, the kernel's files of
 //! amdgpu; and the choice between them.
 
+use std::collections::BTreeMap;
+
 use loadline_schema::gpu::{GpuReading, GpuSource};
 
 mod amd_metrics;
@@ -93,5 +95,10 @@ pub fn check(
     let first = reader.read(clock.now_ns())?;
     std::thread::sleep(std::time::Duration::from_nanos(GPM_INTERVAL_NS + GPM_INTERVAL_NS / 5));
     let second = reader.read(clock.now_ns())?;
-    Ok(if second.is_empty() { first } else { second })
+    // Sources that stream bring several of each GPU: the last one counts.
+    let mut last = BTreeMap::new();
+    for reading in first.into_iter().chain(second) {
+        last.insert((reading.host.clone(), reading.index, reading.mig), reading);
+    }
+    Ok(last.into_values().collect())
 }

@@ -4,7 +4,7 @@ use loadline_clock::RunClock;
 use loadline_observe::gpu::{
     GPM_INTERVAL_NS, GpuError, GpuReader, GpuRoots, Nvml, NvmlSettings, check, open,
 };
-use loadline_schema::gpu::{GpuField, GpuReading, GpuSource, MissingKind};
+use loadline_schema::gpu::{GpuField, GpuReading, GpuSource, MissingKind, ThrottleReasons};
 use loadline_testkit::{
     FAKE_NVML_FUNCTIONS, FakeNvml, H100_SCRIPT, RTX_3090_SCRIPT, exporter_page, vm_tree,
 };
@@ -68,7 +68,7 @@ fn eight_h100_tell_everything() {
         let found = gpu.get(field).unwrap_or_else(|| panic!("{field}: {:?}", gpu.missing[&field]));
         assert!((found - value).abs() < 1e-9 * value, "{field}: {found} for {value}");
     }
-    assert!(gpu.throttle().is_some_and(|reasons| reasons.slows_work()));
+    assert!(gpu.throttle().is_some_and(ThrottleReasons::slows_work));
     assert_eq!(gpu.missing.keys().collect::<Vec<_>>(), [&GpuField::ModulePowerW]);
 }
 
@@ -302,6 +302,17 @@ fn no_library_says_what_to_do() {
     std::fs::write(&path, "no library").expect("writes");
     let error = Nvml::open(&path, NvmlSettings::default()).expect_err("no library");
     assert!(matches!(error, GpuError::Library { .. }));
+}
+
+#[test]
+fn a_name_that_was_not_told_is_asked_for_again() {
+    let (_folder, fake) = fake("gpus 1\nfail nvmlDeviceGetName 999\n");
+    let mut nvml = opened(&fake);
+    let name = nvml.read(0).expect("reads").remove(0).name;
+    assert!(name.contains("nvmlDeviceGetName"), "{name}");
+    fake.script("gpus 1\nname X\nfail nvmlDeviceGetUUID 999\n").expect("writes");
+    let reading = nvml.read(1).expect("reads").remove(0);
+    assert_eq!((reading.name.as_str(), reading.uuid), ("X", None));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use unicode_width::UnicodeWidthStr;
 
 const NARROW: Style = Style { width: 80, colour: false };
 
+#[expect(clippy::unnecessary_wraps, reason = "the fields that it fills may be absent")]
 fn stat(mean: f64) -> Option<GpuStat> {
     Some(GpuStat { mean, p95: mean * 1.1, max: mean * 1.2, n: 600 })
 }
@@ -49,8 +50,9 @@ fn h100(index: u32) -> GpuSummary {
         clocks: GpuClocks { sm_mhz: stat(1_700.0), mem_mhz: stat(2_600.0) },
         throttled_ratio: Some(if index == 0 { 0.25 } else { 0.0 }),
         throttled_by: (index == 0)
-            .then(|| BTreeMap::from([(ThrottleReason::SwPowerCap, 0.25)]))
-            .unwrap_or_default(),
+            .then_some((ThrottleReason::SwPowerCap, 0.25))
+            .into_iter()
+            .collect(),
         others: BTreeMap::from([(GpuField::TimeActive, stat(1.0).expect("a figure"))]),
         timeline: BTreeMap::from([
             (GpuField::SmActive, wave(1.0)),
@@ -85,7 +87,11 @@ fn geforce(index: u32) -> GpuSummary {
 fn fits(text: &str) {
     for line in text.lines() {
         // A command must be copied in one piece.
-        assert!(line.width() <= 80 || line.starts_with("  echo "), "{} columns: {line}", line.width());
+        assert!(
+            line.width() <= 80 || line.starts_with("  echo "),
+            "{} columns: {line}",
+            line.width()
+        );
     }
 }
 

@@ -15,7 +15,8 @@ pub struct GpuRoots {
     pub nvml_settings: NvmlSettings,
     /// A dcgm-exporter's page, where there is one.
     pub exporter: Option<Fetch>,
-    /// `dcgmi`, where it may be started; a bare name is looked up in PATH.
+    /// `dcgmi`, where it may be started; a bare name is looked up in PATH. On GPUs before Hopper it
+    /// holds the profiling counters for itself while it runs: Nsight and the like cannot have them.
     pub dcgmi: Option<PathBuf>,
     /// The interval of `dcgmi dmon`, ms.
     pub interval_ms: u32,

@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(kind(GpuField::SmActive, BLANK), MissingKind::Unavailable);
         assert_eq!(kind(GpuField::SmActive, BLANK + 2.0), MissingKind::Unsupported);
         assert_eq!(kind(GpuField::SmActive, BLANK + 3.0), MissingKind::Denied);
-        assert_eq!(kind(GpuField::EnergyJ, 9.223_372_036_854_775_8e18), MissingKind::Unavailable);
+        assert_eq!(kind(GpuField::EnergyJ, 9.223_372_036_854_776e18), MissingKind::Unavailable);
         // A big machine's energy in mJ is no blank.
         assert_eq!(dcgm_value(GpuField::EnergyJ, 2e14), Ok(2e11));
         assert_eq!(dcgm_value(GpuField::TimeActive, 50.0), Ok(0.5));

@@ -123,9 +123,9 @@ impl GpuReader for Dcgmi {
         loop {
             match self.readings.try_recv() {
                 Ok(reading) => readings.push(reading),
-                Err(TryRecvError::Empty) => return Ok(readings),
+                // What came before its end is not lost with it.
                 Err(TryRecvError::Disconnected) if readings.is_empty() => return Err(self.ended()),
-                Err(TryRecvError::Disconnected) => return Ok(readings),
+                Err(_) => return Ok(readings),
             }
         }
     }

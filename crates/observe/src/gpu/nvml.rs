@@ -49,7 +49,8 @@ pub struct GpuProcess {
 pub struct Nvml {
     library: Arc<nvml_wrapper::Nvml>,
     settings: NvmlSettings,
-    names: BTreeMap<Part, (String, Option<String>)>,
+    /// Product name and UUID.
+    names: BTreeMap<Part, (String, String)>,
     gpm: GpmSamples,
     links: LinkCounters,
 }
@@ -138,14 +139,25 @@ impl Nvml {
     }
 
     fn named(&mut self, part: Part, device: &Device<'_>, now_ns: u64) -> GpuReading {
-        let (name, uuid) = self.names.entry(part).or_insert_with(|| {
-            let name = asked("nvmlDeviceGetName", device.name());
-            let name = name.unwrap_or_else(|missing| format!("unnamed ({})", missing.reason));
-            (name, device.uuid().ok())
-        });
-        let mut reading = GpuReading::new(GpuSource::Nvml, part.0, name.clone(), now_ns);
+        let mut reading = GpuReading::new(GpuSource::Nvml, part.0, "", now_ns);
         reading.mig = part.1;
-        reading.uuid.clone_from(uuid);
+        if let Some((name, uuid)) = self.names.get(&part) {
+            reading.name.clone_from(name);
+            reading.uuid = Some(uuid.clone());
+            return reading;
+        }
+        match (asked("nvmlDeviceGetName", device.name()), device.uuid()) {
+            (Ok(name), Ok(uuid)) => {
+                self.names.insert(part, (name.clone(), uuid.clone()));
+                (reading.name, reading.uuid) = (name, Some(uuid));
+            }
+            // Asked for anew the next time.
+            (name, uuid) => {
+                let unnamed = |missing: Missing| format!("unnamed ({})", missing.reason);
+                reading.name = name.unwrap_or_else(unnamed);
+                reading.uuid = uuid.ok();
+            }
+        }
         reading
     }
 

@@ -183,7 +183,8 @@ fn pictures(page: &mut Page, gpus: &[GpuSummary], title: &str, field: GpuField) 
         .filter_map(|gpu| Some((key(gpu), gpu.timeline.get(&field)?)))
         .filter(|(_, line)| line.iter().flatten().count() > 1)
         .collect();
-    let largest = drawn.iter().flat_map(|(_, line)| line.iter().flatten()).fold(0.0, most);
+    let largest =
+        drawn.iter().flat_map(|(_, line)| line.iter().flatten().copied()).fold(0.0, f64::max);
     if drawn.is_empty() || largest <= 0.0 {
         return;
     }
@@ -195,10 +196,6 @@ fn pictures(page: &mut Page, gpus: &[GpuSummary], title: &str, field: GpuField) 
         let bars: String = line.iter().take(room).map(|value| bar(*value, top)).collect();
         page.line(&format!("{key:>width$}  {bars}"));
     }
-}
-
-fn most(a: f64, b: &f64) -> f64 {
-    a.max(*b)
 }
 
 fn bar(value: Option<f64>, top: f64) -> char {
