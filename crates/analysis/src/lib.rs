@@ -12,9 +12,11 @@ mod bootstrap;
 mod client;
 mod compare;
 mod cost;
+mod energy;
 mod engine;
 mod flight;
 mod gaps;
+mod gpu;
 mod histogram_quantile;
 mod input;
 mod interval;
@@ -54,7 +56,13 @@ pub use compare::{
     TRIALS_FOR_VERDICT, TrialOrder, TrialStart, compare, trial_order,
 };
 pub use cost::{CostBasis, Throughput, cost_report, cost_warnings, point_cost};
+pub use energy::{
+    AVERAGING_TIMES, COUNTER_STEPS, CounterRules, CounterSample, EnergyWindow, METERS_AGREE,
+    PowerRules, PowerSample, best_energy, counter_energy, cross_checked, energy_sum, gross_net,
+    idle_baseline, stated_energy, trapezoid_energy,
+};
 pub use engine::{EngineInput, engine_results};
+pub use gpu::{TIMELINE_PARTS, gpu_summaries};
 pub use histogram_quantile::{BucketQuantile, bucket_fraction, bucket_quantile};
 pub use input::{StageInput, TrialInput, latest_parts};
 pub use interval::{attempts_needed, proportion_bounds};

@@ -1,3 +1,8 @@
-//! What a machine and its servers tell about themselves, besides what a client measures.
+//! Readers of what is going on: GPUs, the host, power. They read and convert units; they draw no
+//! conclusion and keep nothing. Whatever could not be read is named with its reason.
 
+pub mod gpu;
+pub mod host;
+pub mod power;
 pub mod prometheus;
+mod sys_file;

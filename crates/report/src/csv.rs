@@ -75,7 +75,7 @@ fn table<'a, R: 'a>(
     text
 }
 
-fn escaped(field: &str) -> String {
+pub(crate) fn escaped(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {

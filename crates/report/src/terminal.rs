@@ -13,6 +13,7 @@ mod client;
 mod compare;
 mod cost;
 pub(crate) mod engine;
+mod gpu;
 mod head;
 mod latency;
 mod outcomes;
@@ -31,6 +32,7 @@ pub use compare::compare_terminal;
 pub(crate) use cost::cost_column;
 pub use cost::cost_terminal;
 pub use engine::model_words;
+pub use gpu::{gpu_check, gpu_terminal};
 
 /// The whole report as text. No line is wider than the style allows, but for a path that would be
 /// useless if broken.
@@ -61,6 +63,7 @@ pub fn terminal(document: &Document, style: &Style) -> String {
     } else if is_alone && document.latency.is_empty() && document.storage_stages.is_empty() {
         caveats::of_run(&mut page, document);
     }
+    gpu::section(&mut page, document);
     head::footer(&mut page, document);
     page.text
 }

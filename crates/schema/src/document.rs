@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EndedEarly, Warning};
+use crate::gpu::GpuSummary;
 use crate::manifest::{HostFacts, RunStatus};
 use crate::verdict::{
     Comparison, CostReport, Little, LoadLine, PointCost, Row, Scalability, SlaResult, Steady,
@@ -49,6 +50,9 @@ pub struct Document {
     /// Latencies by a server's own histograms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<LatencyResult>,
+    /// One entry for each GPU that was watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu: Vec<GpuSummary>,
     /// Rows of a table measured elsewhere, as understood.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<Row>,

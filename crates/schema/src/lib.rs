@@ -4,11 +4,14 @@
 
 pub mod cost;
 pub mod document;
+pub mod energy;
 pub mod engine;
 pub mod engine_protocol;
 mod engine_result;
 pub mod event;
 pub mod gate;
+pub mod gpu;
+pub mod host_sample;
 pub mod latency;
 pub mod manifest;
 pub mod metric;

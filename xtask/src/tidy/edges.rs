@@ -57,6 +57,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "loadline-gguf",
             "loadline-ceilings",
             "loadline-storage",
+            "loadline-observe",
             "loadline-embedded",
             // For `loadline selftest`.
             "loadline-truth",
