@@ -7,6 +7,7 @@ mod engine_args;
 mod exit;
 mod find;
 mod interleave;
+mod latency_args;
 mod launch;
 mod llama_bench_flags;
 mod measure;
@@ -43,6 +44,7 @@ fn main() -> std::process::ExitCode {
         Verb::Engine(args) => verbs::engine::run(&args),
         Verb::Serving(args) => verbs::serving::run(&args),
         Verb::Storage(args) => verbs::storage::run(&args),
+        Verb::Latency(args) => verbs::latency::run(&args),
         Verb::Run(args) => verbs::run::run(&args),
         Verb::Check(args) => verbs::check::run(&args),
         Verb::Report(args) => verbs::report::run(&args),

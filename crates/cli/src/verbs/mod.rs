@@ -10,6 +10,7 @@ pub(crate) mod embedded;
 pub(crate) mod engine;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod latency;
 pub(crate) mod list;
 pub(crate) mod report;
 pub(crate) mod run;
