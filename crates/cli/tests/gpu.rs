@@ -10,7 +10,8 @@ use std::process::{Command, Output, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
 use loadline_testkit::{
-    FakeNvml, FaultServer, H100_SCRIPT, RTX_3090_SCRIPT, exporter_page, mi300x_tree, vm_tree,
+    Action, FakeNvml, FaultServer, H100_SCRIPT, RTX_3090_SCRIPT, Reply, exporter_page, mi300x_tree,
+    vm_tree,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -285,4 +286,21 @@ fn ctrl_c_ends_and_shows() {
     let (code, text, _) = told(child.wait_with_output().unwrap());
     assert_eq!(code, Some(6));
     assert!(text.contains("NVIDIA H100"), "{text}");
+}
+
+#[test]
+fn an_exporter_that_was_named_is_read_alone() {
+    let page = Reply::new("200 OK", "text/plain").piece(exporter_page(2, false)).bytes();
+    let server = FaultServer::start(Action::answer_once(page));
+    let machine = Machine::nvidia(H100_SCRIPT);
+    let document = machine.json(&["--exporter", &format!("{}/metrics", server.url())]);
+    assert_eq!(indices(&document), [0, 1]);
+    assert_eq!(document["gpu"][0]["source"], "dcgm_exporter");
+    let requests = server.requests();
+    assert!(requests.iter().all(|request| request.target() == "/metrics") && !requests.is_empty());
+    let url = server.url();
+    drop(server);
+    let (code, _, words) = machine.gpu(&["--exporter", &url]);
+    assert_eq!(code, Some(3));
+    assert!(words.contains("cannot reach"), "{words}");
 }
