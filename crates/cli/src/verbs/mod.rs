@@ -9,6 +9,7 @@ pub(crate) mod cost;
 pub(crate) mod embedded;
 pub(crate) mod engine;
 pub(crate) mod export;
+pub(crate) mod gpu;
 pub(crate) mod import;
 pub(crate) mod latency;
 pub(crate) mod list;
