@@ -12,9 +12,12 @@ mod bootstrap;
 mod client;
 mod compare;
 mod cost;
+mod energy;
 mod engine;
 mod flight;
 mod gaps;
+mod gpu;
+mod histogram_quantile;
 mod input;
 mod interval;
 mod judged;
@@ -32,6 +35,7 @@ mod rows;
 mod saturation;
 mod scalability;
 mod search;
+mod server_latency;
 mod sla;
 mod stage;
 mod steady;
@@ -52,7 +56,14 @@ pub use compare::{
     TRIALS_FOR_VERDICT, TrialOrder, TrialStart, compare, trial_order,
 };
 pub use cost::{CostBasis, Throughput, cost_report, cost_warnings, point_cost};
+pub use energy::{
+    AVERAGING_TIMES, COUNTER_STEPS, CounterRules, CounterSample, EnergyWindow, METERS_AGREE,
+    PowerRules, PowerSample, best_energy, counter_energy, cross_checked, energy_sum, gross_net,
+    idle_baseline, stated_energy, trapezoid_energy,
+};
 pub use engine::{EngineInput, engine_results};
+pub use gpu::{TIMELINE_PARTS, gpu_summaries};
+pub use histogram_quantile::{BucketQuantile, bucket_fraction, bucket_quantile};
 pub use input::{StageInput, TrialInput, latest_parts};
 pub use interval::{attempts_needed, proportion_bounds};
 pub use load_line::{load_line, load_value};
@@ -63,6 +74,7 @@ pub use rows::{THROUGHPUT, TableSettings, analyze_table};
 pub use saturation::piles_up;
 pub use scalability::{fitted_per_s, scalability};
 pub use search::{Ended, FoundLine, Look, Search, SearchOver, SearchSettings, SlaLook, Step};
+pub use server_latency::{LatencyReport, LatencySettings, QUANTILES, server_latency};
 pub use sla::{Confidence, judge, requirements};
 pub use stage::{StageResult, document};
 pub use storage::{StorageInput, storage};

@@ -8,6 +8,8 @@ use loadline_schema::units::Ratio;
 
 use crate::cost_args::CostArgs;
 use crate::engine_args::EngineArgs;
+use crate::latency_args::LatencyArgs;
+use crate::gpu_args::GpuArgs;
 use crate::serving_args::ServingArgs;
 use crate::sla_args::SlaArgs;
 use crate::storage_args::StorageArgs;
@@ -29,6 +31,10 @@ pub(crate) enum Verb {
     Serving(Box<ServingArgs>),
     /// Measure storage: blocks as fio does, checkpoints, loads of models
     Storage(Box<StorageArgs>),
+    /// Tell latencies by a server's own metrics: a server, two saved pages, or Prometheus
+    Latency(Box<LatencyArgs>),
+    /// Watch GPUs: SM, tensor and memory activity, power, energy; for a time or around a command
+    Gpu(Box<GpuArgs>),
     /// Carry out a plan (TOML); without one: a quick look at this machine
     Run(RunArgs),
     /// Check a plan, its targets, and whether its trials are long enough, without loading them

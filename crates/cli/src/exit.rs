@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Regression,
     /// A trial ended short of its plan.
     Incomplete,
+    /// A command that ran under this one ended so, or could not (125).
+    Command(u8),
 }
 
 impl Exit {
@@ -32,6 +34,7 @@ impl Exit {
             Self::SlaMissed => 4,
             Self::Regression => 5,
             Self::Incomplete => 6,
+            Self::Command(code) => code,
         }
     }
 }

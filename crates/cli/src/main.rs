@@ -6,7 +6,11 @@ mod document;
 mod engine_args;
 mod exit;
 mod find;
+mod gpu_args;
+mod gpu_process;
+mod gpu_watch;
 mod interleave;
+mod latency_args;
 mod launch;
 mod llama_bench_flags;
 mod measure;
@@ -15,6 +19,7 @@ mod preview;
 mod progress;
 mod quick_look;
 mod serving_args;
+mod signals;
 mod sla_args;
 mod storage_args;
 mod storage_launch;
@@ -43,6 +48,8 @@ fn main() -> std::process::ExitCode {
         Verb::Engine(args) => verbs::engine::run(&args),
         Verb::Serving(args) => verbs::serving::run(&args),
         Verb::Storage(args) => verbs::storage::run(&args),
+        Verb::Latency(args) => verbs::latency::run(&args),
+        Verb::Gpu(args) => verbs::gpu::run(&args),
         Verb::Run(args) => verbs::run::run(&args),
         Verb::Check(args) => verbs::check::run(&args),
         Verb::Report(args) => verbs::report::run(&args),

@@ -258,7 +258,7 @@ fn flag(text: &str) -> Result<bool, String> {
 }
 
 /// A duration; a plain number means seconds.
-fn seconds(text: &str) -> Result<DurationNs, String> {
+pub(crate) fn seconds(text: &str) -> Result<DurationNs, String> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let text = if plain { format!("{text}s") } else { text.to_owned() };
     text.parse().map_err(|error: loadline_schema::units::UnitError| error.to_string())

@@ -21,7 +21,8 @@ type Statistic = (&'static str, fn(&Distribution) -> Option<String>);
 
 /// One row for each point of each serving stage, after a line with the names of the columns.
 /// Of a table measured elsewhere one row for each of its rows, of an engine's grid and of storage one for
-/// each cell. A run with several of these has as many tables, apart by an empty line.
+/// each cell, of a server's own histograms one for each of them. A run with several of these has as many
+/// tables, apart by an empty line.
 pub fn csv(document: &Document) -> String {
     if !document.rows.is_empty() {
         return table(&crate::rows_csv::columns(document), document.rows.iter());
@@ -32,6 +33,9 @@ pub fn csv(document: &Document) -> String {
     }
     if !document.storage.is_empty() {
         tables.push(table(&crate::storage_csv::columns(), document.storage.iter()));
+    }
+    if !document.latency.is_empty() {
+        tables.push(table(&crate::latency_csv::columns(document), document.latency.iter()));
     }
     if !document.serving.is_empty() || tables.is_empty() {
         tables.push(of_points(document));
@@ -71,7 +75,7 @@ fn table<'a, R: 'a>(
     text
 }
 
-fn escaped(field: &str) -> String {
+pub(crate) fn escaped(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {

@@ -5,7 +5,9 @@ mod compare_markdown;
 mod compare_words;
 mod csv;
 mod engine_csv;
+mod gpu_csv;
 mod json;
+mod latency_csv;
 mod list;
 mod markdown;
 mod metrics;
@@ -20,11 +22,14 @@ mod words;
 
 pub use compare_markdown::compare_markdown;
 pub use csv::csv;
+pub use gpu_csv::gpu_csv;
 pub use json::json;
 pub use list::{ListEntry, list};
 pub use markdown::markdown;
 pub use metrics::metrics_markdown;
 pub use schema::analysis_schema_json;
 pub use style::Style;
-pub use terminal::{compare_terminal, cost_terminal, model_words, terminal};
+pub use terminal::{
+    compare_terminal, cost_terminal, gpu_check, gpu_terminal, model_words, terminal,
+};
 pub use words::indented;

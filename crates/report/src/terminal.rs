@@ -13,11 +13,13 @@ mod client;
 mod compare;
 mod cost;
 pub(crate) mod engine;
+mod gpu;
 mod head;
 mod latency;
 mod outcomes;
 mod rates;
 mod scalability;
+mod server_latency;
 pub(crate) mod storage;
 mod storage_blocks;
 mod storage_whole;
@@ -30,6 +32,7 @@ pub use compare::compare_terminal;
 pub(crate) use cost::cost_column;
 pub use cost::cost_terminal;
 pub use engine::model_words;
+pub use gpu::{gpu_check, gpu_terminal};
 
 /// The whole report as text. No line is wider than the style allows, but for a path that would be
 /// useless if broken.
@@ -51,14 +54,16 @@ pub fn terminal(document: &Document, style: &Style) -> String {
         let is_first = document.engine_stages.is_empty() && document.storage_stages.is_empty();
         serving(&mut page, document, stage, index == 0 && is_first);
     }
+    let is_alone = document.serving.is_empty() && document.engine_stages.is_empty();
+    if !document.latency.is_empty() {
+        server_latency::section(&mut page, document, is_alone && document.rows.is_empty());
+    }
     if !document.rows.is_empty() {
         table_report::section(&mut page, document);
-    } else if document.serving.is_empty()
-        && document.engine_stages.is_empty()
-        && document.storage_stages.is_empty()
-    {
+    } else if is_alone && document.latency.is_empty() && document.storage_stages.is_empty() {
         caveats::of_run(&mut page, document);
     }
+    gpu::section(&mut page, document);
     head::footer(&mut page, document);
     page.text
 }

@@ -9,12 +9,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EndedEarly, Warning};
+use crate::gpu::GpuSummary;
 use crate::manifest::{HostFacts, RunStatus};
 use crate::verdict::{
     Comparison, CostReport, Little, LoadLine, PointCost, Row, Scalability, SlaResult, Steady,
 };
 
 pub use crate::engine_result::{EngineResult, EngineSummary};
+pub use crate::latency::LatencyResult;
 pub use crate::storage::{StorageResult, StorageSummary};
 
 /// One document, a pure function of a run directory.
@@ -45,6 +47,12 @@ pub struct Document {
     /// One entry for each storage stage: its file systems, and what loading a model comes to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub storage_stages: Vec<StorageSummary>,
+    /// Latencies by a server's own histograms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<LatencyResult>,
+    /// One entry for each GPU that was watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu: Vec<GpuSummary>,
     /// Rows of a table measured elsewhere, as understood.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<Row>,

@@ -4,17 +4,24 @@
 
 pub mod cost;
 pub mod document;
+pub mod energy;
 pub mod engine;
 pub mod engine_protocol;
 mod engine_result;
 pub mod event;
 pub mod gate;
+pub mod gpu;
+pub mod host_sample;
+pub mod latency;
 pub mod manifest;
 pub mod metric;
+pub mod metric_window;
 pub mod outcome;
 pub mod plan;
 pub mod plan_file;
 pub mod record;
+pub mod sample;
+pub mod server_metrics;
 pub mod sla;
 pub mod storage;
 pub mod table_file;

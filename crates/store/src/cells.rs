@@ -1,7 +1,7 @@
 //! One cell of a record column: how each field type is put into and taken out of Arrow arrays.
 
 use arrow_array::builder::{ArrayBuilder, BooleanBuilder, PrimitiveBuilder, StringBuilder};
-use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::types::{Float64Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, PrimitiveArray, StringArray};
 use arrow_schema::DataType;
 
@@ -15,6 +15,8 @@ pub(crate) enum Value<'a> {
     Absent,
     /// An unsigned number.
     Number(u64),
+    /// A number with a fraction.
+    Real(f64),
     /// Yes or no.
     Flag(bool),
     /// Text.
@@ -50,7 +52,7 @@ pub(crate) fn finish(builder: &mut impl ArrayBuilder) -> ArrayRef {
 }
 
 macro_rules! number_cells {
-    ($($native:ty => $arrow:ty, $data_type:ident;)+) => {$(
+    ($($native:ty => $arrow:ty, $data_type:ident, $value:ident;)+) => {$(
         impl Cell for $native {
             type Builder = PrimitiveBuilder<$arrow>;
             type Column = PrimitiveArray<$arrow>;
@@ -71,16 +73,17 @@ macro_rules! number_cells {
                 Ok(column.value(row))
             }
             fn view(&self) -> Value<'_> {
-                Value::Number(u64::from(*self))
+                Value::$value((*self).into())
             }
         }
     )+};
 }
 
 number_cells! {
-    u64 => UInt64Type, UInt64;
-    u32 => UInt32Type, UInt32;
-    u16 => UInt16Type, UInt16;
+    u64 => UInt64Type, UInt64, Number;
+    u32 => UInt32Type, UInt32, Number;
+    u16 => UInt16Type, UInt16, Number;
+    f64 => Float64Type, Float64, Real;
 }
 
 impl Cell for bool {

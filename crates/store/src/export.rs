@@ -112,6 +112,7 @@ fn plain_value(line: &mut String, value: Value<'_>) {
     use std::fmt::Write as _;
     let written = match value {
         Value::Number(number) => write!(line, "{number}"),
+        Value::Real(number) => write!(line, "{number}"),
         Value::Flag(flag) => write!(line, "{flag}"),
         Value::Text(_) | Value::Absent => Ok(()),
     };

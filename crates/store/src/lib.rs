@@ -20,6 +20,7 @@ mod naming;
 mod request_table;
 mod run_reader;
 mod run_writer;
+mod sample_table;
 mod seal;
 mod secrets;
 mod slow_table;

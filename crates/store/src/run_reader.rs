@@ -182,7 +182,7 @@ impl RunReader {
                 match file.name.kind {
                     Kind::Request => counts.requests += u64::from(rows),
                     Kind::Start => counts.starts += u64::from(rows),
-                    Kind::Chunks | Kind::Interval | Kind::Slow => {}
+                    Kind::Chunks | Kind::Interval | Kind::Slow | Kind::Sample => {}
                 }
             }
         }

@@ -11,7 +11,7 @@ use loadline_schema::SCHEMA_VERSION;
 use loadline_schema::record::TrialId;
 
 use crate::cells::Cell;
-use crate::{chunk_table, interval_table, request_table, slow_table, start_table};
+use crate::{chunk_table, interval_table, request_table, sample_table, slow_table, start_table};
 
 /// Which table a file holds a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,12 +26,14 @@ pub(crate) enum Kind {
     Interval,
     /// One row for each slow I/O of a storage trial.
     Slow,
+    /// One row for each number that an observer read.
+    Sample,
 }
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Request, Self::Chunks, Self::Start, Self::Interval, Self::Slow];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Request, Self::Chunks, Self::Start, Self::Interval, Self::Slow, Self::Sample];
 
     /// The word in file names and in the schema's facts.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Start => "start",
             Self::Interval => "interval",
             Self::Slow => "slow",
+            Self::Sample => "sample",
         }
     }
 
@@ -52,6 +55,7 @@ impl Kind {
             Self::Start => start_table::fields(),
             Self::Interval => interval_table::fields(),
             Self::Slow => slow_table::fields(),
+            Self::Sample => sample_table::fields(),
         }
     }
 

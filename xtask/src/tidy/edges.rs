@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("loadline-child", &[]),
     ("loadline-storage", &["loadline-child", "loadline-clock", "loadline-schema"]),
     ("loadline-engine", &["loadline-child", "loadline-schema"]),
+    ("loadline-observe", &["loadline-clock", "loadline-schema"]),
     // The only crate that links C++; a build without it lacks one feature.
     ("loadline-embedded", &["loadline-schema", "loadline-gguf", "loadline-clock"]),
     // A driver knows nothing of storing, judging or showing, nor of another driver.
@@ -56,6 +57,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "loadline-gguf",
             "loadline-ceilings",
             "loadline-storage",
+            "loadline-observe",
             "loadline-embedded",
             // For `loadline selftest`.
             "loadline-truth",

@@ -1,0 +1,178 @@
+//! Looks at GPUs again and again, and keeps the readings.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use loadline_clock::RunClock;
+use loadline_observe::gpu::GpuReader;
+use loadline_schema::event::Warning;
+use loadline_schema::gpu::{GpuReading, GpuSource};
+
+use crate::exit::Failure;
+use crate::signals::{Heard, Signals};
+
+/// When looks happen.
+#[expect(clippy::struct_field_names, reason = "each name ends with its unit")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// From one look to the next, ns.
+    pub(crate) interval_ns: u64,
+    /// The longest time in which nobody asks whether it is over, ns.
+    pub(crate) most_wait_ns: u64,
+    /// The last look happens then, in time of the clock, ns.
+    pub(crate) end_ns: Option<u64>,
+}
+
+/// Looks of one source that gave nothing.
+#[derive(Debug, Default)]
+struct Failed {
+    looks: u64,
+    first: String,
+}
+
+pub(crate) struct Watch {
+    pub(crate) clock: RunClock,
+    pub(crate) readings: Vec<GpuReading>,
+    readers: Vec<Box<dyn GpuReader>>,
+    csv: Option<Csv>,
+    looks: u64,
+    failed: BTreeMap<GpuSource, Failed>,
+    /// Place of the last reading of each GPU and instance.
+    last: BTreeMap<(String, u32, Option<u32>), usize>,
+}
+
+impl Watch {
+    /// Makes the file of readings, where there is to be one.
+    pub(crate) fn new(
+        clock: RunClock,
+        readers: Vec<Box<dyn GpuReader>>,
+        csv: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            clock,
+            readings: Vec::new(),
+            readers,
+            csv: csv.map(Csv::create).transpose()?,
+            looks: 0,
+            failed: BTreeMap::new(),
+            last: BTreeMap::new(),
+        })
+    }
+
+    /// One look by every source.
+    pub(crate) fn look(&mut self) {
+        self.looks += 1;
+        let mut found = Vec::new();
+        for reader in &mut self.readers {
+            match reader.read(self.clock.now_ns()) {
+                Ok(readings) => found.extend(readings),
+                Err(error) => {
+                    let failed = self.failed.entry(reader.source()).or_default();
+                    failed.looks += 1;
+                    if failed.first.is_empty() {
+                        failed.first = error.to_string();
+                    }
+                }
+            }
+        }
+        if let Some(csv) = &mut self.csv {
+            csv.write(&found);
+        }
+        for reading in found {
+            let part = (reading.host.clone(), reading.index, reading.mig);
+            if let Some(before) = self.last.insert(part, self.readings.len()) {
+                // Only the last reading's reasons are told; hours of them would fill the memory.
+                self.readings[before].missing.clear();
+            }
+            self.readings.push(reading);
+        }
+    }
+
+    /// Looks again each interval, and once more when `is_over` says so or the end has come.
+    pub(crate) fn run(
+        &mut self,
+        pace: Pace,
+        signals: &Signals,
+        mut is_over: impl FnMut(&Self, Option<Heard>) -> bool,
+    ) {
+        let interval_ns = pace.interval_ns.max(1);
+        let mut next = self.clock.now_ns().saturating_add(interval_ns);
+        let mut heard = None;
+        loop {
+            let is_last = is_over(self, heard);
+            let now = self.clock.now_ns();
+            if is_last || pace.end_ns.is_some_and(|end| now >= end) {
+                break;
+            }
+            if now >= next {
+                self.look();
+                // Looks that took too long are left out, not made up for.
+                let now = self.clock.now_ns().max(next);
+                next += interval_ns.saturating_mul((now - next) / interval_ns + 1);
+            }
+            let until = pace.end_ns.map_or(next, |end| end.min(next));
+            let wait = until.saturating_sub(self.clock.now_ns()).min(pace.most_wait_ns);
+            heard = signals.wait(wait);
+        }
+        self.look();
+    }
+
+    /// The last reading of each GPU and instance.
+    pub(crate) fn latest(&self) -> impl Iterator<Item = &GpuReading> {
+        self.last.values().filter_map(|at| self.readings.get(*at))
+    }
+
+    /// Sources that gave nothing at some looks.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        let told = |(source, failed): (&GpuSource, &Failed)| {
+            let message = format!(
+                "{source} gave nothing at {} of {} looks; first: {}",
+                failed.looks, self.looks, failed.first
+            );
+            Warning::new("gpu_source_failed", message, "`loadline gpu --check` looks again")
+        };
+        self.failed.iter().map(told).collect()
+    }
+
+    /// Ends the file of readings.
+    pub(crate) fn finish_csv(&mut self) -> Result<(), Failure> {
+        self.csv.take().map_or(Ok(()), |csv| csv.failure.map_or(Ok(()), Err))
+    }
+}
+
+/// The file of readings, written as they come.
+struct Csv {
+    path: PathBuf,
+    file: File,
+    failure: Option<Failure>,
+}
+
+impl Csv {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let file = File::create(path).map_err(|error| unwritable(path, &error))?;
+        let mut csv = Self { path: path.to_owned(), file, failure: None };
+        csv.put(&loadline_report::gpu_csv(&[]));
+        Ok(csv)
+    }
+
+    fn write(&mut self, readings: &[GpuReading]) {
+        let text = loadline_report::gpu_csv(readings);
+        // The heads are there already.
+        self.put(text.split_once('\n').map_or("", |(_, rows)| rows));
+    }
+
+    fn put(&mut self, text: &str) {
+        if self.failure.is_none()
+            && let Err(error) = self.file.write_all(text.as_bytes())
+        {
+            self.failure = Some(unwritable(&self.path, &error));
+        }
+    }
+}
+
+/// A file that was named and cannot be written.
+pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::usage(format!("cannot write {}: {error}", path.display()))
+}

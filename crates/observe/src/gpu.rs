@@ -1,0 +1,104 @@
+//! Readers of GPUs: NVML, a page of dcgm-exporter, the text of `dcgmi dmon`, the kernel's files of
+//! amdgpu; and the choice between them.
+
+use std::collections::BTreeMap;
+
+use loadline_schema::gpu::{GpuReading, GpuSource};
+
+mod amd_metrics;
+mod amdgpu;
+mod choice;
+mod dcgm;
+mod dcgmi;
+mod dmon;
+mod exporter;
+mod nvml;
+
+pub use amdgpu::Amdgpu;
+pub use choice::{GpuRoots, Opened, PassedOver, open};
+pub use dcgm::{dcgm_field, dcgm_names};
+pub use dcgmi::Dcgmi;
+pub use dmon::{DmonParser, dmon_arguments};
+pub use exporter::{DcgmExporter, Fetch, exporter_readings};
+pub use nvml::{GpuProcess, Nvml, NvmlSettings};
+
+/// Least time between two samples of GPM, ns: NVIDIA's counters need that much.
+pub const GPM_INTERVAL_NS: u64 = 100_000_000;
+
+/// A source of readings that could not be opened or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GpuError {
+    /// The driver's library is not there or does not work.
+    #[error("NVML ({library}): {reason}; {remedy}")]
+    Library {
+        /// Its path or name.
+        library: String,
+        /// What it said.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A call that everything else rests on failed.
+    #[error("NVML: {function}: {reason}")]
+    Call {
+        /// The function.
+        function: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// The exporter's page could not be had or has no GPU on it.
+    #[error("dcgm-exporter: {reason}")]
+    Page {
+        /// Why.
+        reason: String,
+    },
+    /// `dcgmi` could not be started or ended.
+    #[error("dcgmi ({program}): {reason}")]
+    Dcgmi {
+        /// What was started.
+        program: String,
+        /// What it said.
+        reason: String,
+    },
+    /// There is no AMD GPU in the kernel's files.
+    #[error("amdgpu: no AMD GPU under {folder}")]
+    NoAmd {
+        /// Where it was looked for.
+        folder: String,
+    },
+}
+
+/// Something that reads GPUs.
+pub trait GpuReader: Send {
+    /// What it is.
+    fn source(&self) -> GpuSource;
+
+    /// A reading of each GPU and MIG instance at this moment, run-relative monotonic ns. Sources
+    /// that publish now and then give nothing between, and several readings where several came.
+    ///
+    /// # Errors
+    ///
+    /// Where the source as a whole gives nothing more; what single fields lack is in the readings.
+    fn read(&mut self, now_ns: u64) -> Result<Vec<GpuReading>, GpuError>;
+}
+
+/// Readings in which every field has had its chance: two looks with the time between them that
+/// GPM's samples need. What `gpu --check` shows.
+///
+/// # Errors
+///
+/// Where the source gives nothing at all.
+pub fn check(
+    reader: &mut dyn GpuReader,
+    clock: &loadline_clock::RunClock,
+) -> Result<Vec<GpuReading>, GpuError> {
+    let first = reader.read(clock.now_ns())?;
+    std::thread::sleep(std::time::Duration::from_nanos(GPM_INTERVAL_NS + GPM_INTERVAL_NS / 5));
+    let second = reader.read(clock.now_ns())?;
+    // Sources that stream bring several of each GPU: the last one counts.
+    let mut last = BTreeMap::new();
+    for reading in first.into_iter().chain(second) {
+        last.insert((reading.host.clone(), reading.index, reading.mig), reading);
+    }
+    Ok(last.into_values().collect())
+}

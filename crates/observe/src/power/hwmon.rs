@@ -1,0 +1,130 @@
+//! Sensors of hwmon: power (µW, averaged or now) and energy (µJ, a counter) by chip and label.
+
+use std::path::{Path, PathBuf};
+
+use loadline_schema::gpu::{Missing, MissingKind};
+
+use crate::sys_file::{number, numbered, text};
+
+/// What a sensor tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SensorFigure {
+    /// Power, averaged by the chip.
+    AveragePower,
+    /// Power now.
+    Power,
+    /// Energy since some begin: a counter.
+    Energy,
+}
+
+/// A sensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PowerSensor {
+    /// Name of the chip: `amdgpu`, `xe`, `power_meter`, `ina3221`.
+    pub chip: String,
+    /// Label of the sensor, or its file's name.
+    pub label: String,
+    /// What it tells.
+    pub figure: SensorFigure,
+    /// Whether it is a GPU's: then its power belongs to the GPUs, which are read elsewhere.
+    pub is_gpu: bool,
+    path: PathBuf,
+}
+
+impl PowerSensor {
+    /// Watts, or joules of a counter.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be read.
+    pub fn read(&self) -> Result<f64, Missing> {
+        number::<f64>(&self.path).map(|micro| micro / 1e6)
+    }
+}
+
+/// The sensors of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hwmon {
+    sensors: Vec<PowerSensor>,
+}
+
+impl Hwmon {
+    /// Looks for sensors under `sys` (usually `/sys`).
+    ///
+    /// # Errors
+    ///
+    /// Where there is none.
+    pub fn open(sys: &Path) -> Result<Self, Missing> {
+        let folder = sys.join("class/hwmon");
+        let sensors: Vec<PowerSensor> =
+            numbered(&folder, "hwmon").into_iter().flat_map(|(_, path)| of_chip(&path)).collect();
+        if sensors.is_empty() {
+            let reason = format!("{}: no sensor of power or energy", folder.display());
+            return Err(Missing::new(MissingKind::Unsupported, reason));
+        }
+        Ok(Self { sensors })
+    }
+
+    /// The sensors, in the order of chips.
+    pub fn sensors(&self) -> &[PowerSensor] {
+        &self.sensors
+    }
+}
+
+fn of_chip(folder: &Path) -> Vec<PowerSensor> {
+    let chip = text(&folder.join("name")).unwrap_or_else(|_| "unnamed".to_owned());
+    let is_gpu = matches!(chip.as_str(), "amdgpu" | "radeon" | "nouveau" | "i915" | "xe");
+    let mut found = Vec::new();
+    for at in 1..=16 {
+        let kinds = [
+            (format!("power{at}_average"), SensorFigure::AveragePower),
+            (format!("power{at}_input"), SensorFigure::Power),
+            (format!("energy{at}_input"), SensorFigure::Energy),
+        ];
+        for (file, figure) in kinds {
+            let path = folder.join(&file);
+            if !path.exists() {
+                continue;
+            }
+            let kind = if figure == SensorFigure::Energy { "energy" } else { "power" };
+            let label = text(&folder.join(format!("{kind}{at}_label"))).unwrap_or(file);
+            found.push(PowerSensor { chip: chip.clone(), label, figure, is_gpu, path });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use loadline_testkit::{h100_host_tree, vm_tree};
+
+    use super::*;
+
+    #[test]
+    fn a_power_meter_and_a_card() {
+        let folder = tempfile::tempdir().expect("a folder");
+        h100_host_tree(folder.path()).expect("a tree");
+        let hwmon = Hwmon::open(&folder.path().join("sys")).expect("sensors");
+        let found: Vec<_> = hwmon
+            .sensors()
+            .iter()
+            .map(|sensor| (sensor.chip.as_str(), sensor.figure, sensor.is_gpu, sensor.read()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("power_meter", SensorFigure::AveragePower, false, Ok(4_200.0)),
+                ("xe", SensorFigure::Energy, true, Ok(12.5)),
+            ]
+        );
+        assert_eq!(hwmon.sensors()[0].label, "chassis");
+    }
+
+    #[test]
+    fn a_vm_has_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        vm_tree(folder.path()).expect("a tree");
+        let why = Hwmon::open(&folder.path().join("sys")).expect_err("none");
+        assert!(why.reason.contains("class/hwmon"), "{}", why.reason);
+    }
+}

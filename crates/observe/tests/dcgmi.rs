@@ -1,0 +1,86 @@
+//! `dcgmi dmon` as a child: a script stands in for it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use loadline_clock::{RunClock, monotonic_ns};
+use loadline_observe::gpu::{Dcgmi, GpuError, GpuReader, GpuRoots, open};
+use loadline_schema::gpu::{GpuField, GpuReading, GpuSource};
+use loadline_testkit::{FakeNvml, RTX_3090_SCRIPT, dmon_text, dmon_text_geforce};
+
+fn script(folder: &tempfile::TempDir, text: &str, rest: &str) -> PathBuf {
+    let (path, output) = (folder.path().join("dcgmi"), folder.path().join("output"));
+    std::fs::write(&output, text).expect("writes");
+    let program = format!("#!/bin/sh\necho \"$@\" > {0}.args\ncat {0}\n{rest}\n", output.display());
+    std::fs::write(&path, program).expect("writes");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("permits");
+    path
+}
+
+/// Looks until there are so many readings, at most 20 s.
+fn gathered(dcgmi: &mut Dcgmi, wanted: usize) -> Result<Vec<GpuReading>, GpuError> {
+    let until = monotonic_ns() + 20_000_000_000;
+    let mut readings = Vec::new();
+    while readings.len() < wanted && monotonic_ns() < until {
+        readings.extend(dcgmi.read(0)?);
+        std::thread::yield_now();
+    }
+    Ok(readings)
+}
+
+#[test]
+fn lines_become_readings_with_their_own_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = script(&folder, &dmon_text(8, 3), "exec sleep 60");
+    let clock = RunClock::start();
+    let mut dcgmi = Dcgmi::start(&program, 100, clock).expect("starts");
+    let readings = gathered(&mut dcgmi, 24).expect("readings");
+    assert_eq!(readings.len(), 24);
+    assert!(readings.windows(2).all(|pair| pair[0].at_ns <= pair[1].at_ns));
+    assert!(readings.iter().all(|r| r.source == GpuSource::Dcgmi && r.at_ns <= clock.now_ns()));
+    assert_eq!(readings[23].get(GpuField::SmOccupancy), Some(0.425));
+    assert_eq!(dcgmi.lost(), 0);
+    let arguments = std::fs::read_to_string(folder.path().join("output.args")).expect("said");
+    assert!(
+        arguments.starts_with("dmon -e 100,") && arguments.ends_with("-d 100\n"),
+        "{arguments}"
+    );
+}
+
+#[test]
+fn an_end_is_told_with_its_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rest = "echo 'Error setting watches: the profiling module is in use' >&2; exit 3";
+    let program = script(&folder, "", rest);
+    let mut dcgmi = Dcgmi::start(&program, 100, RunClock::start()).expect("starts");
+    let error = gathered(&mut dcgmi, 1).expect_err("ended").to_string();
+    assert!(error.contains("profiling module is in use") && error.contains('3'), "{error}");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = Dcgmi::start(&folder.path().join("dcgmi"), 100, RunClock::start());
+    assert!(error.expect_err("not there").to_string().contains("cannot be started"));
+}
+
+#[test]
+fn it_is_taken_only_where_it_knows_more_than_nvml() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fake = FakeNvml::new(folder.path(), RTX_3090_SCRIPT).expect("a C compiler");
+    for (text, source) in
+        [(dmon_text(2, 1), GpuSource::Dcgmi), (dmon_text_geforce(), GpuSource::Nvml)]
+    {
+        let roots = GpuRoots {
+            nvml: fake.library().to_owned(),
+            dcgmi: Some(script(&folder, &text, "")),
+            sys: folder.path().join("sys"),
+            ..GpuRoots::default()
+        };
+        let opened = open(roots, RunClock::start());
+        assert_eq!(opened.readers[0].source(), source);
+        let passed = |source| opened.passed_over.iter().any(|passed| passed.source == source);
+        assert!(passed(GpuSource::Nvml));
+        assert_eq!(passed(GpuSource::Dcgmi), source == GpuSource::Nvml);
+    }
+}
