@@ -146,7 +146,7 @@ fn at_start(page: &Snapshot) -> Snapshot {
 fn watched(args: &LatencyArgs, url: &str) -> Result<Looks, Failure> {
     let web = Web::new(url, &args.connection)?;
     let name = web.name();
-    let (stop, stopped) = mpsc::channel();
+    let (stop, stopped) = mpsc::sync_channel(1);
     let first = web.snapshot()?;
     let begin_ns = monotonic_ns();
     let so_far = server_latency(&window(&at_start(&first), &first), &settings(args, name.clone()));
