@@ -38,15 +38,55 @@ struct Hourly {
     per_duty: f64,
 }
 
+/// Power that was measured at a point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasuredPower {
+    /// Under load, W.
+    pub busy_watts: f64,
+    /// Without load, W.
+    pub idle_watts: Option<f64>,
+    /// What measured it.
+    pub meters: String,
+}
+
+/// The power that a price rests on: stated, or measured where nothing is stated.
+#[derive(Debug, Clone, PartialEq)]
+struct Power {
+    busy: f64,
+    idle: Option<f64>,
+    source: String,
+}
+
+impl Power {
+    fn of(plan: &CostPlan, index: usize, measured: Option<&MeasuredPower>) -> Option<Self> {
+        let stated = stated_watts(plan, index);
+        let idle = plan.idle_watts;
+        match (stated, measured) {
+            (Some(busy), _) => Some(Self { busy, idle, source: "stated".to_owned() }),
+            (None, Some(power)) => Some(Self {
+                busy: power.busy_watts,
+                idle: idle.or(power.idle_watts).map(|idle| idle.min(power.busy_watts)),
+                source: format!("measured: {}", power.meters),
+            }),
+            (None, None) => None,
+        }
+    }
+
+    /// Power without load, W. Where it is not known it is that under load: the careful side, since
+    /// nothing would make idle hours look free.
+    fn idle(&self) -> f64 {
+        self.idle.unwrap_or(self.busy)
+    }
+}
+
 impl Hourly {
     /// `None` where the plan prices nothing of the owner's own.
-    fn of(plan: &CostPlan, index: usize) -> Option<Self> {
+    fn of(plan: &CostPlan, power: Option<&Power>) -> Option<Self> {
         let hardware =
             plan.hardware.map(|h| h.price * (1.0 - h.residual) / (h.years * HOURS_PER_YEAR));
-        let energy = plan.electricity_per_kwh.zip(busy_watts(plan, index)).map(|(kwh, busy)| {
+        let energy = plan.electricity_per_kwh.zip(power).map(|(kwh, power)| {
             let per_watt = kwh * plan.pue / WATTS_PER_KILOWATT;
-            let idle = idle_watts(plan, busy);
-            (per_watt * idle, per_watt * (busy - idle))
+            (per_watt * power.idle(), per_watt * (power.busy - power.idle()))
         });
         if hardware.is_none() && plan.other_per_hour.is_none() && energy.is_none() {
             return None;
@@ -62,17 +102,11 @@ impl Hourly {
 }
 
 /// Stated power under load at a point, W: its own value, or the one for all.
-fn busy_watts(plan: &CostPlan, index: usize) -> Option<f64> {
+fn stated_watts(plan: &CostPlan, index: usize) -> Option<f64> {
     match plan.watts[..] {
         [one] => Some(one),
         _ => plan.watts.get(index).copied(),
     }
-}
-
-/// Power without load, W. Where it is not stated it is that under load: the careful side, since
-/// nothing would make idle hours look free.
-fn idle_watts(plan: &CostPlan, busy: f64) -> f64 {
-    plan.idle_watts.unwrap_or(busy)
 }
 
 /// A bill spread over what is produced in the hour; `None` where nothing is.
@@ -95,10 +129,16 @@ fn bill(hourly: Hourly, throughput: &Throughput, duty_cycle: f64) -> Bill {
 
 /// What a point costs under load all the time, and at the duty cycle where one below 1 is stated.
 /// `index` is its place in the sweep: it picks its power where one is stated for each point. `None`
-/// where neither money nor power is stated for it.
-pub fn point_cost(plan: &CostPlan, index: usize, throughput: &Throughput) -> Option<PointCost> {
-    let watts = busy_watts(plan, index);
-    let hourly = Hourly::of(plan, index);
+/// where neither money nor power is known for it.
+pub fn point_cost(
+    plan: &CostPlan,
+    index: usize,
+    throughput: &Throughput,
+    measured: Option<&MeasuredPower>,
+) -> Option<PointCost> {
+    let power = Power::of(plan, index, measured);
+    let watts = power.as_ref().map(|power| power.busy);
+    let hourly = Hourly::of(plan, power.as_ref());
     if watts.is_none() && hourly.is_none() {
         return None;
     }
@@ -114,7 +154,7 @@ pub fn point_cost(plan: &CostPlan, index: usize, throughput: &Throughput) -> Opt
         joules_per_output_token: joules(throughput.output_tokens_per_s),
         joules_per_request: joules(Some(throughput.requests_per_s)),
         watts,
-        power_source: watts.map(|_| "stated".to_owned()),
+        power_source: power.map(|power| power.source),
         at_duty_cycle: hourly.zip(duty_cycle).map(|(hourly, d)| bill(hourly, throughput, d)),
     })
 }

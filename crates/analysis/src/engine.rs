@@ -100,7 +100,7 @@ fn result(
         decode_tokens_per_s_per_user: decode_rate.map(|rate| rate.value / f64::from(cell.batch)),
         cost: input.cost.and_then(|plan| {
             let throughput = throughput(cell, prompt_rate, decode_rate);
-            point_cost(plan, index, &throughput).filter(|_| decode_rate.is_some())
+            point_cost(plan, index, &throughput, None).filter(|_| decode_rate.is_some())
         }),
         prompt_tokens_per_s: prompt_rate,
         decode_tokens_per_s: decode_rate,

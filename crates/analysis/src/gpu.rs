@@ -77,7 +77,7 @@ fn summary(mut readings: Vec<&GpuReading>) -> Option<GpuSummary> {
         dram_active: stat(GpuField::DramActive),
         tensor_active: stat(GpuField::TensorActive),
         power_w: stat(GpuField::PowerW),
-        energy_j: energy(&readings, window),
+        energy_j: gpu_energy(&readings, window),
         temperature_c: stat(GpuField::TemperatureC),
         clocks: GpuClocks {
             sm_mhz: stat(GpuField::SmClockMhz),
@@ -120,7 +120,7 @@ fn statistic(readings: &[&GpuReading], field: GpuField) -> Option<GpuStat> {
 }
 
 /// By the counter, checked against the samples of power; by the samples alone where there is none.
-fn energy(readings: &[&GpuReading], window: EnergyWindow) -> Option<EnergyFigure> {
+pub(crate) fn gpu_energy(readings: &[&GpuReading], window: EnergyWindow) -> Option<EnergyFigure> {
     if window.ns() == 0 {
         return None;
     }

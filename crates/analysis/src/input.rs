@@ -9,6 +9,8 @@ use loadline_schema::plan::ServingStage;
 use loadline_schema::record::{RequestRow, Start, TrialId};
 use loadline_schema::sla::Sla;
 
+use crate::observed::StageObservation;
+
 /// All that one trial left behind.
 #[derive(Debug, Clone)]
 pub struct TrialInput {
@@ -40,6 +42,8 @@ pub struct StageInput<'a> {
     pub sla: &'a [Sla],
     /// What its points are priced with.
     pub cost: Option<&'a CostPlan>,
+    /// What observers read meanwhile.
+    pub observed: Option<&'a StageObservation>,
 }
 
 /// The trials that count, in plan order: of each trial that was begun in several parts of the run

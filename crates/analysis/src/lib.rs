@@ -25,6 +25,7 @@ mod limits;
 mod load_line;
 #[cfg(test)]
 mod noise;
+mod observed;
 mod pareto;
 mod per_trial;
 mod point;
@@ -55,7 +56,7 @@ pub use compare::{
     CompareError, CompareOptions, CompareSubject, RELEVANT_RATIO, RELEVANT_SHARE,
     TRIALS_FOR_VERDICT, TrialOrder, TrialStart, compare, trial_order,
 };
-pub use cost::{CostBasis, Throughput, cost_report, cost_warnings, point_cost};
+pub use cost::{CostBasis, MeasuredPower, Throughput, cost_report, cost_warnings, point_cost};
 pub use energy::{
     AVERAGING_TIMES, COUNTER_STEPS, CounterRules, CounterSample, EnergyWindow, METERS_AGREE,
     PowerRules, PowerSample, best_energy, counter_energy, cross_checked, energy_sum, gross_net,
@@ -67,6 +68,7 @@ pub use histogram_quantile::{BucketQuantile, bucket_fraction, bucket_quantile};
 pub use input::{StageInput, TrialInput, latest_parts};
 pub use interval::{attempts_needed, proportion_bounds};
 pub use load_line::{load_line, load_value};
+pub use observed::{Glance, PageObservation, StageObservation, TrialTime, edges};
 pub use pareto::pareto;
 pub use point::{PointAnalysis, serving_point};
 pub use quantile::{nearest_rank, select_ranks};

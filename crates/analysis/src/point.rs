@@ -8,6 +8,7 @@ use crate::client::{ClientTally, share};
 use crate::input::{StageInput, TrialInput};
 use crate::judged::{fill_goodput, gap_tau, judge_point};
 use crate::limits::limits;
+use crate::observed::PointObservation;
 use crate::per_trial;
 use crate::pool::{Described, Pool};
 use crate::rate::{Counted, rate};
@@ -24,6 +25,7 @@ pub struct PointAnalysis<'a> {
     tally: Tally,
     client: ClientTally,
     trials: Vec<TrialFigures>,
+    observation: PointObservation,
     confidence: Confidence,
 }
 
@@ -45,7 +47,15 @@ impl<'a> PointAnalysis<'a> {
     pub fn new(input: StageInput<'a>, load: Load) -> Self {
         let tally = Tally { itl_limits: itl_limits(input.sla), ..Tally::default() };
         let client = ClientTally::default();
-        Self { input, load, tally, client, trials: Vec::new(), confidence: Confidence::REPORT }
+        Self {
+            input,
+            load,
+            tally,
+            client,
+            trials: Vec::new(),
+            observation: PointObservation::default(),
+            confidence: Confidence::REPORT,
+        }
     }
 
     /// Judges its targets so that a wrong *met* and a wrong *missed* each have the probability
@@ -58,7 +68,12 @@ impl<'a> PointAnalysis<'a> {
 
     /// Adds a trial.
     pub fn add(&mut self, trial: &TrialInput) {
-        self.trials.push(take(self.input.stage, &self.load, trial, &mut self.tally));
+        let figures = take(self.input.stage, &self.load, trial, &mut self.tally);
+        if self.input.observed.is_some() {
+            let window = figures.windowed.as_ref().map(|windowed| windowed.window);
+            self.observation.add(self.input.stage, trial, window);
+        }
+        self.trials.push(figures);
         if let Some(end) = &trial.end {
             self.client.take(&end.client);
         }
@@ -91,9 +106,14 @@ impl<'a> PointAnalysis<'a> {
             withheld: &withheld,
         };
         let limits = limits(&evidence);
-        let warnings = point_warnings(&evidence, &limits);
+        let mut warnings = point_warnings(&evidence, &limits);
         point.client.limited = !limits.is_empty();
         point.per_trial = self.trials.iter().filter(|t| t.complete).map(per_trial::all).collect();
+        if let Some(stage) = self.input.observed {
+            let (observed, found) = self.observation.finish(stage, &point);
+            point.observed = observed.map(Box::new);
+            warnings.extend(found);
+        }
         point.warnings = warnings;
         point
     }

@@ -12,6 +12,7 @@ use loadline_schema::sla::Sla;
 use crate::cost::price_serving;
 use crate::input::{StageInput, without_repeats};
 use crate::load_line::load_lines;
+use crate::observed::stage_observed;
 use crate::trade_off::relate;
 
 /// A stage with its analysed points.
@@ -65,7 +66,7 @@ pub fn document(
 }
 
 fn serving(result: StageResult<'_>) -> Serving {
-    let StageInput { stage, facts, calibration, .. } = result.input;
+    let StageInput { stage, facts, calibration, observed, .. } = result.input;
     let engine =
         facts.and_then(|f| Some(Engine { name: f.engine.clone()?, version: f.version.clone() }));
     Serving {
@@ -79,6 +80,7 @@ fn serving(result: StageResult<'_>) -> Serving {
         searched: stage.find.is_some(),
         load_line: load_lines(&result.points),
         points: result.points,
+        observed: observed.map(stage_observed),
         ..Serving::default()
     }
 }

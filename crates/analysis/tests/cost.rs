@@ -72,6 +72,7 @@ fn basis() -> CostBasis {
         input_tokens: Some(400.0),
         output_tokens: Some(100.0),
         tokens_are_stated: false,
+        power: None,
         measured: Vec::new(),
     };
     basis.measured = basis.figures();
@@ -84,7 +85,7 @@ fn report(plan: &CostPlan) -> CostReport {
 
 #[test]
 fn electricity_alone_by_hand() {
-    let cost = point_cost(&electricity(), 0, &ten()).expect("priced");
+    let cost = point_cost(&electricity(), 0, &ten(), None).expect("priced");
     // 350 W for an hour are 0.35 kWh; · 0.30 EUR = 0.105 EUR.
     assert_near(cost.per_hour.expect("priced"), 0.105);
     // 1,000 tokens/s are 3.6 M in the hour: 0.105 / 3.6 = 0.0291666… EUR per million.
@@ -110,7 +111,7 @@ fn a_row_of_the_chapter_by_hand() {
         total_tokens_per_s: None,
     };
     let plan = CostPlan { electricity_per_kwh: Some(0.25), watts: vec![700.0], ..nothing() };
-    let cost = point_cost(&plan, 2, &throughput).expect("priced");
+    let cost = point_cost(&plan, 2, &throughput, None).expect("priced");
     // 0.175 / (4,710.4 · 3,600) · 10⁶ = 0.010320…
     assert_near(cost.per_mtok_output.expect("counted"), 0.175 / 16.957_44);
     assert_eq!(cost.per_mtok_total, None, "prompt tokens are not known");
@@ -119,7 +120,7 @@ fn a_row_of_the_chapter_by_hand() {
 
 #[test]
 fn everything_at_a_duty_cycle_by_hand() {
-    let cost = point_cost(&whole(), 0, &ten()).expect("priced");
+    let cost = point_cost(&whole(), 0, &ten(), None).expect("priced");
     // Hardware: 4,380 · 0.8 / (5 · 8,760) = 0.08 EUR/h. Other: 0.05.
     // Under load all the time: 0.30 · 1.2 · 0.35 kW = 0.126. Together 0.256.
     assert_near(cost.per_hour.expect("priced"), 0.256);
@@ -139,7 +140,8 @@ fn everything_at_a_duty_cycle_by_hand() {
 #[test]
 fn idle_hours_without_a_stated_power_are_not_free() {
     let plan = CostPlan { idle_watts: None, ..whole() };
-    let bill = point_cost(&plan, 0, &ten()).and_then(|cost| cost.at_duty_cycle).expect("stated");
+    let bill =
+        point_cost(&plan, 0, &ten(), None).and_then(|cost| cost.at_duty_cycle).expect("stated");
     // As under load: 0.08 + 0.05 + 0.126.
     assert_near(bill.per_hour, 0.256);
     let codes = |plan: &CostPlan| -> Vec<String> {
@@ -157,28 +159,28 @@ fn idle_hours_without_a_stated_power_are_not_free() {
 #[test]
 fn each_point_has_its_own_power() {
     let plan = CostPlan { watts: vec![200.0, 300.0], ..electricity() };
-    let watts = |index| point_cost(&plan, index, &ten()).and_then(|cost| cost.watts);
+    let watts = |index| point_cost(&plan, index, &ten(), None).and_then(|cost| cost.watts);
     assert_eq!((watts(0), watts(1)), (Some(200.0), Some(300.0)));
-    assert_eq!(point_cost(&plan, 2, &ten()), None, "no power is stated there");
+    assert_eq!(point_cost(&plan, 2, &ten(), None), None, "no power is stated there");
 }
 
 #[test]
 fn what_is_not_known_is_not_priced() {
-    assert_eq!(point_cost(&nothing(), 0, &ten()), None);
+    assert_eq!(point_cost(&nothing(), 0, &ten(), None), None);
     assert_eq!(cost_report(&nothing(), &basis()), None);
     // Only the price of an API: nothing of our own.
     let api = ApiPrice { name: "api".to_owned(), input_per_mtok: None, output_per_mtok: 1.0 };
     let plan = CostPlan { compare_with: vec![api], ..nothing() };
-    assert_eq!(point_cost(&plan, 0, &ten()), None);
+    assert_eq!(point_cost(&plan, 0, &ten(), None), None);
     // Nothing was served: no price of a token, but the hour is paid.
     let idle = Throughput { requests_per_s: 0.0, output_tokens_per_s: None, ..ten() };
-    let cost = point_cost(&electricity(), 0, &idle).expect("priced");
+    let cost = point_cost(&electricity(), 0, &idle, None).expect("priced");
     assert_eq!((cost.per_request, cost.per_mtok_output), (None, None));
     assert_eq!((cost.joules_per_request, cost.joules_per_output_token), (None, None));
     assert_near(cost.per_hour.expect("priced"), 0.105);
     // Power without a price of electricity gives energy, and no money.
     let plan = CostPlan { watts: vec![350.0], ..nothing() };
-    let cost = point_cost(&plan, 0, &ten()).expect("energy");
+    let cost = point_cost(&plan, 0, &ten(), None).expect("energy");
     assert_eq!((cost.per_hour, cost.joules_per_request), (None, Some(35.0)));
 }
 
@@ -355,7 +357,7 @@ fn throughputs() -> impl Strategy<Value = Throughput> {
 
 /// Cost per million output tokens at the duty cycle.
 fn price(plan: &CostPlan, throughput: &Throughput) -> f64 {
-    let cost = point_cost(plan, 0, throughput).expect("priced");
+    let cost = point_cost(plan, 0, throughput, None).expect("priced");
     match cost.at_duty_cycle {
         Some(bill) => bill.per_mtok_output.expect("counted"),
         None => cost.per_mtok_output.expect("counted"),

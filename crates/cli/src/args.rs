@@ -8,8 +8,9 @@ use loadline_schema::units::Ratio;
 
 use crate::cost_args::CostArgs;
 use crate::engine_args::EngineArgs;
-use crate::latency_args::LatencyArgs;
 use crate::gpu_args::GpuArgs;
+use crate::latency_args::LatencyArgs;
+use crate::observe_args::HardwareArgs;
 use crate::serving_args::ServingArgs;
 use crate::sla_args::SlaArgs;
 use crate::storage_args::StorageArgs;
@@ -154,6 +155,8 @@ pub(crate) struct RunOptions {
     /// No live view, only what went wrong
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) hardware: HardwareArgs,
 }
 
 /// Carries out a plan file.
@@ -182,6 +185,8 @@ pub(crate) struct CheckArgs {
     /// The plan
     #[arg(value_name = "PLAN", default_value = "loadline.toml")]
     pub(crate) plan: PathBuf,
+    #[command(flatten)]
+    pub(crate) hardware: HardwareArgs,
 }
 
 /// Shows a stored run.

@@ -69,21 +69,23 @@ impl CostArgs {
 
     /// Checked prices for so many points (0: not known); `None` without flags.
     pub(crate) fn plan(&self, points: usize) -> Result<Option<CostPlan>, Failure> {
-        self.file()?.map(|file| checked(&file, points)).transpose()
+        self.file()?.map(|file| checked(&file, points, false)).transpose()
     }
 
     /// The stored prices with those of the flags in their place; `None` where there are neither.
+    /// `is_measured`: whether the run has meters of power, so that electricity needs no stated watts.
     pub(crate) fn plan_over(
         &self,
         stored: Option<&CostPlan>,
         points: usize,
+        is_measured: bool,
     ) -> Result<Option<CostPlan>, Failure> {
         match stored {
             Some(stored) if self.is_given() => {
-                checked(&self.over(CostFile::from(stored))?, points).map(Some)
+                checked(&self.over(CostFile::from(stored))?, points, is_measured).map(Some)
             }
             Some(stored) => Ok(Some(stored.clone())),
-            None => self.plan(points),
+            None => self.file()?.map(|file| checked(&file, points, is_measured)).transpose(),
         }
     }
 
@@ -127,8 +129,8 @@ impl CostArgs {
     }
 }
 
-fn checked(file: &CostFile, points: usize) -> Result<CostPlan, Failure> {
-    file.resolve(points).map_err(|error| {
+fn checked(file: &CostFile, points: usize, is_measured: bool) -> Result<CostPlan, Failure> {
+    file.resolve(points, is_measured).map_err(|error| {
         let flag = flag(&error.key);
         let place = if flag.is_empty() { "cost".to_owned() } else { flag.to_owned() };
         Failure::usage(format!("{place}: {error}"))
@@ -229,21 +231,21 @@ mod tests {
             ]
         "#;
         let file: CostFile = toml::from_str(text).expect("a plan's [cost]");
-        let plan = file.resolve(2).expect("valid");
+        let plan = file.resolve(2, false).expect("valid");
         assert_eq!(args.plan(2).expect("valid"), Some(plan.clone()));
         assert_eq!(given(&[]).plan(2).expect("nothing is no mistake"), None);
-        assert_eq!(CostFile::from(&plan).resolve(2).expect("the same again"), plan);
+        assert_eq!(CostFile::from(&plan).resolve(2, false).expect("the same again"), plan);
     }
 
     #[test]
     fn flags_replace_single_keys_of_the_stored_prices() {
         let stored = given(&["--watts=300", "--electricity=0.30 EUR/kWh"]).plan(1).expect("valid");
         let over = given(&["--duty-cycle=25%", "--electricity=0.40 EUR/kWh"]);
-        let plan = over.plan_over(stored.as_ref(), 1).expect("valid").expect("priced");
+        let plan = over.plan_over(stored.as_ref(), 1, false).expect("valid").expect("priced");
         assert_eq!(plan.watts, [300.0]);
         assert_eq!((plan.duty_cycle, plan.electricity_per_kwh), (Some(0.25), Some(0.4)));
-        assert_eq!(given(&[]).plan_over(stored.as_ref(), 1).expect("valid"), stored);
-        assert_eq!(given(&[]).plan_over(None, 1).expect("valid"), None);
+        assert_eq!(given(&[]).plan_over(stored.as_ref(), 1, false).expect("valid"), stored);
+        assert_eq!(given(&[]).plan_over(None, 1, false).expect("valid"), None);
     }
 
     #[test]

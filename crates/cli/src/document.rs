@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use loadline_analysis::{
-    EngineInput, PointAnalysis, SearchSettings, StageInput, StageResult, StorageInput, TrialInput,
-    TrialStart, document, engine_results, latest_parts, load_value,
+    EngineInput, PointAnalysis, SearchSettings, StageInput, StageObservation, StageResult,
+    StorageInput, TrialInput, TrialStart, TrialTime, document, engine_results, gpu_summaries,
+    latest_parts, load_value,
 };
 use loadline_schema::document::{Document, Point, RunSummary, StorageResult, StorageSummary};
 use loadline_schema::engine::{EngineFacts, EngineStage, EngineTrial, MemoryBandwidth};
 use loadline_schema::event::{Calibration, Event, EventKind, TargetFacts, TrialEnd, Warning};
+use loadline_schema::gpu::GpuReading;
 use loadline_schema::manifest::RunStatus;
+use loadline_schema::observe::{ObserverEnd, Observing};
 use loadline_schema::outcome::Phase;
 use loadline_schema::plan::{Load, Plan, ServingStage, Stage};
 use loadline_schema::record::TrialId;
@@ -24,6 +27,7 @@ use crate::exit::Failure;
 use crate::sla_args::SlaArgs;
 
 use crate::find::is_probe;
+use crate::observation::observation;
 
 /// What the event log says, by trial and stage.
 #[derive(Default)]
@@ -43,6 +47,9 @@ struct Log {
     filesystems: BTreeMap<u16, Vec<FilesystemFacts>>,
     leftovers: BTreeMap<u16, Vec<Leftover>>,
     storage: BTreeMap<TrialId, StorageTrial>,
+    /// What the observers of a stage had in front of them in the last part of the run.
+    observing: BTreeMap<u16, Observing>,
+    observers: BTreeMap<u16, Vec<ObserverEnd>>,
     warnings: Vec<Warning>,
 }
 
@@ -92,6 +99,12 @@ impl Log {
             }
             EventKind::StorageTrial { trial, measured } => {
                 self.storage.insert(trial, *measured);
+            }
+            EventKind::Observing { stage, observing } => {
+                self.observing.insert(stage, *observing);
+            }
+            EventKind::ObserverEnded { stage, observer } => {
+                self.observers.entry(stage).or_default().push(observer);
             }
             EventKind::Warning(warning) => self.warnings.push(warning),
             _ => {}
@@ -149,7 +162,10 @@ impl Stored {
             Stage::Engine(stage) => stage.cells.len(),
             Stage::Storage(_) => 0,
         });
-        self.plan.cost = cost.plan_over(self.plan.cost.as_ref(), points.max().unwrap_or(0))?;
+        let has_meter = |found: &Observing| !(found.gpus.is_empty() && found.meters.is_empty());
+        let is_measured = self.log.observing.values().any(has_meter);
+        let points = points.max().unwrap_or(0);
+        self.plan.cost = cost.plan_over(self.plan.cost.as_ref(), points, is_measured)?;
         Ok(())
     }
 
@@ -171,13 +187,23 @@ impl Stored {
         let manifest = self.run.manifest().clone();
         let started = self.log.started.iter().copied();
         let trials = latest_parts(started.chain(self.run.trials()));
+        let mut observations = BTreeMap::new();
+        for (index, _) in self.plan.serving() {
+            if let Some(found) = self.observation(index)? {
+                observations.insert(index, found);
+            }
+        }
         let mut stages = Vec::with_capacity(self.plan.stages.len());
         for (index, stage) in self.plan.serving() {
             let of_stage: Vec<TrialId> =
                 trials.iter().copied().filter(|id| id.stage == index).collect();
-            let points = self.points(index, stage, &of_stage)?;
-            stages.push(StageResult { input: self.input(index, stage), points });
+            let observed = observations.get(&index);
+            let points = self.points(index, stage, &of_stage, observed)?;
+            let input = StageInput { observed, ..self.input(index, stage) };
+            stages.push(StageResult { input, points });
         }
+        let gpus: Vec<GpuReading> =
+            observations.values().flat_map(|found| found.gpus.iter().cloned()).collect();
         let engines = (0..).zip(&self.plan.stages).filter_map(|(index, stage)| match stage {
             Stage::Engine(stage) => Some(engine_results(&self.engine_input(index, stage))),
             Stage::Serving(_) | Stage::Storage(_) => None,
@@ -205,7 +231,24 @@ impl Stored {
             hosts: manifest.hosts,
         };
         let warnings = self.log.warnings.clone();
-        Ok(document(summary, engines, storages, stages, manifest.selftest.clone(), warnings))
+        let document =
+            document(summary, engines, storages, stages, manifest.selftest.clone(), warnings);
+        Ok(Document { gpu: gpu_summaries(&gpus), ..document })
+    }
+
+    /// What the observers of a stage read; `None` where there were none.
+    fn observation(&self, index: u16) -> Result<Option<StageObservation>, StoreError> {
+        let Some(observing) = self.log.observing.get(&index) else { return Ok(None) };
+        let ends = self.log.ends.values().filter(|end| end.trial.stage == index);
+        let times: Vec<TrialTime> = ends
+            .map(|end| TrialTime {
+                id: end.trial,
+                from_ns: end.start_ns,
+                to_ns: end.start_ns + end.client.wall_ns,
+            })
+            .collect();
+        let observers = self.log.observers.get(&index).cloned().unwrap_or_default();
+        observation(&self.run, index, observing, observers, &times).map(Some)
     }
 
     /// What a storage stage came to.
@@ -275,6 +318,7 @@ impl Stored {
             selftest: self.run.manifest().selftest.as_ref(),
             sla: &self.plan.sla,
             cost: self.plan.cost.as_ref(),
+            observed: None,
         }
     }
 
@@ -291,6 +335,7 @@ impl Stored {
         index: u16,
         stage: &ServingStage,
         trials: &[TrialId],
+        observed: Option<&StageObservation>,
     ) -> Result<Vec<Point>, StoreError> {
         let search = SearchSettings::of_stage(stage, self.plan.sla.len());
         let mut points = Vec::new();
@@ -298,7 +343,8 @@ impl Stored {
             if is_probe(stage, load) {
                 continue;
             }
-            let mut analysis = PointAnalysis::new(self.input(index, stage), *load);
+            let input = StageInput { observed, ..self.input(index, stage) };
+            let mut analysis = PointAnalysis::new(input, *load);
             if let Some(search) = &search {
                 // The bounds of a line that was searched hold together, over all its looks.
                 analysis = analysis.with_confidence(search.alpha());

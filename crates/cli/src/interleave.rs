@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use loadline_runner::{Finished, Request, Session};
+use loadline_runner::{Finished, Hardware, Request, Session};
 use loadline_schema::plan::Plan;
 use loadline_schema::plan_file::PlanFile;
 use loadline_serving::trial::Stop;
@@ -23,6 +23,7 @@ struct Side {
     plan: Plan,
     name: &'static str,
     launch: Launcher,
+    hardware: Hardware,
 }
 
 /// Carries out both plans. Each has its own run directory.
@@ -39,7 +40,7 @@ pub(crate) fn interleave(
     let side = |file: &PlanFile, name| -> Result<Side, Failure> {
         let plan = resolved(file, seed, name)?;
         ask_before_large(&plan, args.yes)?;
-        Ok(Side { plan, name, launch: Launcher::default() })
+        Ok(Side { plan, name, launch: Launcher::default(), hardware: Hardware::default() })
     };
     let sides = [side(baseline, "baseline")?, side(candidate, "candidate")?];
     let stop = Arc::new(Stop::default());
@@ -83,6 +84,7 @@ impl<'a> Turn<'a> {
             resume: None,
             show_exchange: None,
             launch: &side.launch,
+            hardware: &side.hardware,
         };
         Self {
             request,

@@ -14,6 +14,8 @@ mod latency_args;
 mod launch;
 mod llama_bench_flags;
 mod measure;
+mod observation;
+mod observe_args;
 mod output;
 mod preview;
 mod progress;

@@ -80,6 +80,7 @@ pub(crate) fn measure(
         resume: resume.map(|dir| Resume { dir }),
         show_exchange: options.verbose.then_some(say),
         launch: &launcher,
+        hardware: &options.hardware.hardware(),
     };
     let mut search = LoadLineSearch::new(&plan);
     let finished =

@@ -10,6 +10,7 @@ use loadline_schema::units::{DurationNs, RatePerS, Ratio};
 use crate::args::RunOptions;
 use crate::cost_args::CostArgs;
 use crate::exit::Failure;
+use crate::observe_args::ObserveArgs;
 use crate::sla_args::SlaArgs;
 
 /// Puts load on a server.
@@ -185,6 +186,8 @@ pub(crate) struct ServingArgs {
     pub(crate) sla: SlaArgs,
     #[command(flatten)]
     pub(crate) cost: CostArgs,
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 
     /// Name of the run
     #[arg(long, value_name = "NAME", help_heading = "Run")]
@@ -258,6 +261,7 @@ impl ServingArgs {
         plan.seed = self.seed;
         plan.sla = self.sla.tables()?;
         plan.cost = self.cost.file()?;
+        plan.observe = self.observe.file();
         Ok(plan)
     }
 }

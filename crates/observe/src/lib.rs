@@ -5,4 +5,5 @@ pub mod gpu;
 pub mod host;
 pub mod power;
 pub mod prometheus;
+pub mod rows;
 mod sys_file;

@@ -12,6 +12,7 @@ mod error;
 mod histograms;
 mod parse;
 mod snapshot;
+mod stored;
 mod window;
 
 pub use build::SnapshotBuilder;
@@ -19,6 +20,7 @@ pub use dialect::{ACCEPT, ContentTypeError, Dialect};
 pub use error::{ParseError, What};
 pub use parse::{Label, Limits, Metadata, MetricType, Sample, Scrape, Told, parse};
 pub use snapshot::{Problem, Snapshot};
+pub use stored::{stored_series, stored_snapshot};
 pub use window::window;
 
 /// A series as Prometheus writes it: `name{a="b"}`.

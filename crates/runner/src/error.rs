@@ -30,6 +30,9 @@ pub enum RunError {
     /// A directory is not measured.
     #[error("{0}")]
     Storage(String),
+    /// A page of metrics that the plan names cannot be read.
+    #[error("{0}; leave it out of [observe] (--metrics off, --gpu off) to measure without it")]
+    Page(String),
     /// Prompts could not be read.
     #[error("{0}")]
     Prompts(String),

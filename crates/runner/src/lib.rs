@@ -7,6 +7,7 @@ mod import;
 mod key;
 mod launch;
 mod limits;
+mod observers;
 mod past;
 mod recorder;
 mod run;
@@ -18,6 +19,7 @@ pub use error::RunError;
 pub use import::import;
 pub use launch::{Engine, Launch, NoLaunch, Server, Storage, StorageRow};
 pub use limits::{Limits, check_limits, reserve_files};
+pub use observers::Hardware;
 pub use run::{
     Asked, Choose, Finished, NoSearch, PreparedStage, Request, Resume, Session, prepare, run,
 };

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use loadline_schema::event::{EndedEarly, Event};
 use loadline_schema::outcome::Outcome;
 use loadline_schema::record::RequestRow;
+use loadline_schema::sample::Sample;
 use loadline_schema::storage::{IoInterval, SlowIo};
 use loadline_serving::trial::Stop;
 use loadline_serving::{Batch, Sink};
@@ -21,6 +22,7 @@ enum Message {
     Batch(Batch),
     Event(Box<Event>),
     Io(Vec<IoInterval>, Vec<SlowIo>),
+    Samples(Vec<Sample>),
     /// Everything before this is written.
     Flush(SyncSender<()>),
 }
@@ -140,6 +142,11 @@ impl Recorder {
         QueueSink(self.sender.clone())
     }
 
+    /// A way for one observer.
+    pub(crate) fn samples(&self) -> SampleSink {
+        SampleSink(self.sender.clone())
+    }
+
     /// Ends the thread once everything is written. Returns the writer and the first failure.
     pub(crate) fn finish(self) -> (RunWriter, Option<StoreError>) {
         drop(self.sender);
@@ -169,6 +176,20 @@ impl Sink for QueueSink {
     }
 }
 
+/// Hands samples of one observer to the writer's thread.
+#[derive(Clone)]
+pub(crate) struct SampleSink(SyncSender<Message>);
+
+impl SampleSink {
+    /// Hands them over and returns how many there was no room for: records of the load go first.
+    pub(crate) fn put(&self, samples: Vec<Sample>) -> u64 {
+        match self.0.try_send(Message::Samples(samples)) {
+            Err(TrySendError::Full(Message::Samples(samples))) => samples.len() as u64,
+            _ => 0,
+        }
+    }
+}
+
 fn write_all(
     mut writer: RunWriter,
     receiver: &Receiver<Message>,
@@ -184,7 +205,9 @@ fn write_all(
             }
             // Rows after a failed write would leave a hole before them: their starts are stored,
             // so that they count as unknown.
-            Message::Batch(_) | Message::Io(..) if failure.is_some() => continue,
+            Message::Batch(_) | Message::Io(..) | Message::Samples(_) if failure.is_some() => {
+                continue;
+            }
             Message::Batch(batch) => {
                 seen.take(&batch.rows);
                 seen.keep_texts(batch.texts);
@@ -194,6 +217,7 @@ fn write_all(
             Message::Io(intervals, slow) => {
                 writer.append_intervals(&intervals).and_then(|()| writer.append_slow(&slow))
             }
+            Message::Samples(samples) => writer.append_samples(&samples),
             Message::Event(event) => writer.event(&event),
         };
         if let Err(error) = result

@@ -17,12 +17,14 @@ use loadline_store::{RunReader, RunStart, RunWriter, SealReport, StoreError, thi
 use crate::RunError;
 use crate::engine_stage::PreparedEngine;
 use crate::launch::Launch;
+use crate::observers::{Hardware, Observers};
 use crate::past::Past;
 use crate::recorder::Recorder;
 use crate::serving_stage::{Pace, Prepared};
 use crate::storage_stage::PreparedStorage;
 
 mod cells;
+mod observed;
 
 /// What to run, and where to keep it.
 pub struct Request<'a> {
@@ -42,6 +44,8 @@ pub struct Request<'a> {
     pub show_exchange: Option<fn(&str)>,
     /// Opens engines and starts servers.
     pub launch: &'a dyn Launch,
+    /// Where the hardware's libraries and files are.
+    pub hardware: &'a Hardware,
 }
 
 /// A run to go on with.
@@ -148,7 +152,7 @@ pub fn prepare<'a>(
     let prepared = stages.map(|(index, stage)| {
         Ok(match stage {
             Stage::Serving(stage) => {
-                PreparedStage::Serving(Box::new(Prepared::new(index, stage, plan.seed, launch)?))
+                PreparedStage::Serving(Box::new(Prepared::new(index, stage, plan, launch)?))
             }
             Stage::Engine(stage) => {
                 PreparedStage::Engine(Box::new(PreparedEngine::new(index, stage, launch)?))
@@ -200,8 +204,11 @@ pub struct Session<'a> {
     /// Those that are over are gone: their engines and servers end with them.
     stages: VecDeque<PreparedStage<'a>>,
     launch: &'a dyn Launch,
+    hardware: &'a Hardware,
     stop: Arc<Stop>,
     recorder: Recorder,
+    /// Those of the stage under way.
+    observers: Observers,
     dir: PathBuf,
     part: u16,
     past: Past,
@@ -259,6 +266,8 @@ impl<'a> Session<'a> {
             part,
             past,
             launch: request.launch,
+            hardware: request.hardware,
+            observers: Observers::default(),
             next: 0,
             ended_early: None,
             cell_failed: false,
@@ -305,6 +314,7 @@ impl<'a> Session<'a> {
                 return Ok(true);
             }
             self.close_storage(false, watch);
+            self.stop_observers(watch);
             self.stages.pop_front();
             self.next = 0;
             self.open_stage(watch);
@@ -317,6 +327,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// The directory cannot be closed; what was measured stays readable.
     pub fn finish(mut self, watch: &mut dyn FnMut(&Event)) -> Result<Finished, RunError> {
+        self.stop_observers(watch);
         let ended_early = self.ended_early;
         let failed = self.cell_failed.then_some("a cell could not be measured");
         let reason = ended_early.map(EndedEarly::in_words).or(failed).map(str::to_owned);
@@ -350,6 +361,7 @@ impl<'a> Session<'a> {
         for kind in events {
             self.tell(watch, kind);
         }
+        self.start_observers(watch);
     }
 
     /// The serving stage that is under way.
@@ -425,7 +437,9 @@ impl<'a> Session<'a> {
             watch(&Event { at_ns, kind: EventKind::Progress(progress) });
         };
         let sink = || Box::new(recorder.sink()) as Box<dyn loadline_serving::Sink>;
+        self.observers.edge();
         let end = stage.run_trial((id, load), clock, &self.stop, pace, sink, &mut progress)?;
+        self.observers.edge();
         // The log says that a trial ended only when its records are in their files.
         self.recorder.flush();
         let tokens = stage.count_tokens(self.recorder.seen.take_texts());

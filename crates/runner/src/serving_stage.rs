@@ -6,7 +6,8 @@ use std::sync::Arc;
 use loadline_clock::RunClock;
 use loadline_load::TrialLoad;
 use loadline_schema::event::{Calibration, EventKind, Progress, TargetFacts, TrialEnd, Warning};
-use loadline_schema::plan::{Extent, Load, Prompt, ServingStage};
+use loadline_schema::observe::{ObservePlan, Observing};
+use loadline_schema::plan::{Extent, Load, Plan, Prompt, ServingStage};
 use loadline_schema::record::TrialId;
 use loadline_serving::Sink;
 use loadline_serving::ask::stream_once;
@@ -24,6 +25,7 @@ use crate::RunError;
 use crate::key;
 use crate::launch::{Launch, Server};
 use crate::limits::{Limits, check_limits};
+use crate::observers::{Course, Hardware, Machine, Observers, Pages, is_here};
 
 /// Limit for each question to the server before the load, ns.
 const QUESTION_NS: u64 = 10_000_000_000;
@@ -42,6 +44,8 @@ pub struct Prepared<'a> {
     warnings: Vec<Warning>,
     settings: BodySettings,
     prompts: PromptSource,
+    observe: &'a ObservePlan,
+    pages: Pages,
 }
 
 impl<'a> Prepared<'a> {
@@ -52,7 +56,7 @@ impl<'a> Prepared<'a> {
     pub fn new(
         index: u16,
         stage: &'a ServingStage,
-        seed: u64,
+        plan: &'a Plan,
         launch: &dyn Launch,
     ) -> Result<Self, RunError> {
         let server = stage.embedded.as_ref().map(|server| launch.server(server)).transpose()?;
@@ -66,14 +70,15 @@ impl<'a> Prepared<'a> {
             ),
             Prompt::Synthetic { .. } => None,
         };
-        let target = Target::resolve(&TargetSettings {
+        let target_settings = TargetSettings {
             urls: started.as_ref().unwrap_or(&stage.endpoints),
             headers,
             api_key: stage.api_key.as_ref().map(key::read).transpose()?,
             ca_file: stage.ca_file.as_deref().map(Path::new),
             insecure: stage.insecure,
             connect_timeout_ns: stage.timeouts.connect_ns,
-        })?;
+        };
+        let target = Target::resolve(&target_settings)?;
         let addresses: Vec<&Address> = target.endpoints.iter().map(|one| &one.address).collect();
         let limits = Limits::raise();
         check_limits(&limits, stage, &addresses)?;
@@ -98,7 +103,7 @@ impl<'a> Prepared<'a> {
         let mut prepared = Self {
             index,
             stage,
-            seed,
+            seed: plan.seed,
             target,
             _server: server,
             max_in_flight,
@@ -107,11 +112,16 @@ impl<'a> Prepared<'a> {
             warnings: Vec::new(),
             settings,
             prompts,
+            observe: &plan.observe,
+            pages: Pages::default(),
         };
         if stage.discover {
             prepared.discover()?;
             prepared.calibrate()?;
         }
+        // Headers of the load are none of a page that somebody else may serve.
+        let of_pages = TargetSettings { headers: Vec::new(), ..target_settings };
+        prepared.pages = Pages::open(&plan.observe, &prepared.target, &of_pages, stage.discover)?;
         Ok(prepared)
     }
 
@@ -180,6 +190,41 @@ impl<'a> Prepared<'a> {
             Ok(answer) => answer.transcript.to_string(),
             Err(failed) => format!("{}! {}\n", failed.transcript, failed.error),
         }
+    }
+
+    /// What there is to observe, opened.
+    pub(crate) fn observing(&self, hardware: &Hardware, clock: RunClock) -> (Machine, Observing) {
+        let mut endpoints = self.target.endpoints.iter();
+        let mut observing = Observing {
+            is_here: endpoints.all(|one| is_here(&one.address)),
+            ..Observing::default()
+        };
+        self.pages.tell(&mut observing);
+        let machine = Machine::open(self.observe, hardware, &self.pages, clock, &mut observing);
+        (machine, observing)
+    }
+
+    /// What could be observed beside the load, and what could not.
+    pub fn evidence(&self, hardware: &Hardware, clock: RunClock) -> Observing {
+        self.observing(hardware, clock).1
+    }
+
+    /// Starts the observers.
+    pub(crate) fn observers(
+        &self,
+        machine: Machine,
+        observing: &Observing,
+        course: &Course,
+    ) -> Observers {
+        let mut observers = Observers::default();
+        self.pages.start(&mut observers, course);
+        machine.start(observing, &mut observers, course);
+        observers
+    }
+
+    /// The observers as planned.
+    pub(crate) fn observe_plan(&self) -> &'a ObservePlan {
+        self.observe
     }
 
     /// Position in the plan.

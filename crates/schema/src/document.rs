@@ -17,6 +17,7 @@ use crate::verdict::{
 
 pub use crate::engine_result::{EngineResult, EngineSummary};
 pub use crate::latency::LatencyResult;
+pub use crate::observed::{Observed, StageObserved};
 pub use crate::storage::{StorageResult, StorageSummary};
 
 /// One document, a pure function of a run directory.
@@ -144,6 +145,9 @@ pub struct Serving {
     /// What the cost rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<CostReport>,
+    /// What was observed beside the load, and how the observers fared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<StageObserved>,
 }
 
 /// An inference engine.
@@ -290,6 +294,9 @@ pub struct Point {
     /// Little's law with the cohort's mean residence: a check of stationarity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stationarity_residual: Option<f64>,
+    /// What was observed beside the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Box<Observed>>,
     /// The client's error budget.
     pub client: Client,
     /// What the reader must know about this point.

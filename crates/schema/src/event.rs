@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::Distribution;
 use crate::engine::{EngineFacts, EngineTrial, MemoryBandwidth};
+use crate::observe::{ObserverEnd, Observing};
 use crate::outcome::Phase;
 use crate::plan::Load;
 use crate::record::TrialId;
@@ -130,6 +131,27 @@ pub enum EventKind {
     },
     /// What storage work does now, for live views; not stored.
     StorageProgress(StorageProgress),
+    /// The power without load is being measured, until then. Before the first trial of a stage.
+    IdlePower {
+        /// Stage index.
+        stage: u16,
+        /// Its end, run-relative ns.
+        to_ns: u64,
+    },
+    /// What the observers of a stage have in front of them; told before its first trial.
+    Observing {
+        /// Stage index.
+        stage: u16,
+        /// What there is, and what there is not.
+        observing: Box<Observing>,
+    },
+    /// An observer of a stage ended.
+    ObserverEnded {
+        /// Stage index.
+        stage: u16,
+        /// How it fared.
+        observer: ObserverEnd,
+    },
     /// Something about the measurement that the reader of a result must know.
     Warning(Warning),
     /// What went wrong with the run itself.

@@ -185,6 +185,7 @@ pub struct CgroupLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct NumaNode {
     /// Its processors as the kernel lists them ("0-7,16-23").
+    #[serde(default)]
     pub cpus: String,
     /// Memory, bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,8 @@ pub mod latency;
 pub mod manifest;
 pub mod metric;
 pub mod metric_window;
+pub mod observe;
+pub mod observed;
 pub mod outcome;
 pub mod plan;
 pub mod plan_file;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::CostPlan;
 use crate::engine::{EmbeddedServer, EngineStage};
+use crate::observe::ObservePlan;
 use crate::outcome::spelled;
 use crate::sla::Sla;
 use crate::storage::StorageStage;
@@ -21,6 +22,9 @@ pub struct Plan {
     /// What prices are computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<CostPlan>,
+    /// What is observed beside the load.
+    #[serde(default = "ObservePlan::off")]
+    pub observe: ObservePlan,
     /// Stages in the order in which they are carried out.
     pub stages: Vec<Stage>,
 }

@@ -13,6 +13,7 @@ use crate::units::{DurationNs, RatePerS, Ratio};
 mod body;
 mod error;
 mod nearest;
+mod observe;
 mod place;
 mod read;
 mod resolve;
@@ -22,6 +23,7 @@ mod value;
 mod warmup;
 
 pub use error::{Place, PlanError};
+pub use observe::ObserveFile;
 pub use storage::{CheckpointFileTable, ModelLoadTable, StorageFile};
 pub use warmup::WarmupFile;
 
@@ -60,6 +62,9 @@ pub struct PlanFile {
     /// What prices are computed from: `[cost]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<CostFile>,
+    /// What is read beside the load of `[[serving]]` stages: `[observe]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observe: Option<ObserveFile>,
     /// Stages that put load on an LLM endpoint: `[[serving]]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "value::stages")]
     pub serving: Vec<ServingFile>,

@@ -48,6 +48,16 @@ pub struct EndpointError {
 /// What an API call's path may end with, longest first: the user may have copied it whole.
 const API_PATHS: [&str; 4] = ["/v1/chat/completions", "/v1/completions", "/v1/models", "/v1"];
 
+/// Server and path of a page's URL, the path exactly as it was written.
+pub fn split_page(url: &str) -> (&str, &str) {
+    if url.starts_with("unix:") {
+        return (url, "");
+    }
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let path = url[host..].find(['/', '?']).map_or(url.len(), |at| host + at);
+    url.split_at(path)
+}
+
 impl Endpoint {
     /// Understands `http://host:port[/prefix][/v1]`, `https://…`, `host:port` and `unix:/path`.
     ///

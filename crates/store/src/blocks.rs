@@ -20,7 +20,7 @@ use loadline_schema::record::TrialId;
 use crate::error::StoreError;
 use crate::ipc_read::{self, Next, TornEnd, Walk};
 use crate::naming::{FileName, Form};
-use crate::table::{Kind, TRIAL_COLUMNS, count_trial, schema_version, trials_of};
+use crate::table::{Kind, TRIAL_COLUMNS, count_trial, schema_version};
 
 /// What to do about a damaged record file.
 const ADVICE: &str = "restore it from a copy, or move it away to read the rest of the run";
@@ -120,7 +120,7 @@ impl TableFile {
         while let Some((at, message)) = walk.next().map_err(read())? {
             let trials = message
                 .batch(file, &self.schema, &columns)
-                .and_then(|batch| trials_of(&batch))
+                .and_then(|batch| self.name.kind.trials(&batch))
                 .map_err(|what| self.damaged(format!("batch at byte {at}: {what}")))?;
             self.blocks.push(Block { at, trials });
         }
@@ -140,7 +140,7 @@ impl TableFile {
             let file = file.try_clone().map_err(StoreError::io("open", &self.path))?;
             let reader = parquet_reader(file, &metadata, vec![group], &TRIAL_COLUMNS, BATCH_ROWS);
             let trials = reader
-                .and_then(group_trials)
+                .and_then(|batches| group_trials(batches, self.name.kind))
                 .map_err(|what| self.damaged(format!("row group {group}: {what}")))?;
             self.blocks.push(Block { at: group as u64, trials });
         }
@@ -229,10 +229,13 @@ fn next_batch(reader: &mut ParquetRecordBatchReader) -> Result<Option<RecordBatc
     guarded(|| reader.next().transpose())
 }
 
-fn group_trials(mut reader: ParquetRecordBatchReader) -> Result<Vec<(TrialId, u32)>, String> {
+fn group_trials(
+    mut reader: ParquetRecordBatchReader,
+    kind: Kind,
+) -> Result<Vec<(TrialId, u32)>, String> {
     let mut trials = Vec::new();
     while let Some(batch) = next_batch(&mut reader)? {
-        for (trial, rows) in trials_of(&batch)? {
+        for (trial, rows) in kind.trials(&batch)? {
             count_trial(&mut trials, trial, rows);
         }
     }

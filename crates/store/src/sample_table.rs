@@ -74,13 +74,15 @@ impl RunReader {
     ///
     /// # Errors
     /// [`StoreError::Damaged`] names the file and the batch that cannot be read.
-    pub fn samples(&self, stage: u16) -> Result<Vec<Sample>, StoreError> {
-        let mut all = Vec::new();
+    pub fn each_sample(&self, stage: u16, each: &mut dyn FnMut(Sample)) -> Result<(), StoreError> {
         for file in self.of_kind(Kind::Sample).filter(|file| file.stage_index == stage) {
             for batch in file.batches(None)? {
-                all.extend(self::rows(&batch?, stage).map_err(|what| file.wrong(what))?);
+                rows(&batch?, stage)
+                    .map_err(|what| file.wrong(what))?
+                    .into_iter()
+                    .for_each(&mut *each);
             }
         }
-        Ok(all)
+        Ok(())
     }
 }

@@ -47,6 +47,11 @@ impl Kind {
         }
     }
 
+    /// The trials of the rows of a batch; samples belong to none.
+    pub(crate) fn trials(self, batch: &RecordBatch) -> Result<Vec<(TrialId, u32)>, String> {
+        if self == Self::Sample { Ok(Vec::new()) } else { trials_of(batch) }
+    }
+
     /// Names and types of the table's columns in order.
     pub(crate) fn fields(self) -> Vec<Field> {
         match self {
@@ -181,7 +186,7 @@ pub(crate) const TRIAL_COLUMNS: [&str; 4] = ["stage", "point", "trial", "part"];
 
 /// The trials of all rows of a batch with [`TRIAL_COLUMNS`], as neighbouring runs of equal ones
 /// merged into one entry each, with their numbers of rows.
-pub(crate) fn trials_of(batch: &RecordBatch) -> Result<Vec<(TrialId, u32)>, String> {
+fn trials_of(batch: &RecordBatch) -> Result<Vec<(TrialId, u32)>, String> {
     let mut parts = Vec::with_capacity(TRIAL_COLUMNS.len());
     for name in TRIAL_COLUMNS {
         let column = column::<u16>(batch, name)?.expect("invariant: required columns are there");

@@ -32,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "loadline-clock",
             "loadline-load",
             "loadline-serving",
+            "loadline-observe",
             "loadline-store",
         ],
     ),

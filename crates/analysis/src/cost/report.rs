@@ -6,7 +6,7 @@ use loadline_schema::document::PointLoad;
 use loadline_schema::event::Warning;
 use loadline_schema::verdict::{BreakEven, CostReport, Figure, Sensitivity};
 
-use super::{Hourly, SECONDS_PER_HOUR, TOKENS_PER_MTOK, Throughput, bill, busy_watts, idle_watts};
+use super::{Hourly, MeasuredPower, Power, SECONDS_PER_HOUR, TOKENS_PER_MTOK, Throughput, bill};
 
 /// Where a cost is computed.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,11 +23,25 @@ pub struct CostBasis {
     pub output_tokens: Option<f64>,
     /// Tokens per request were stated and not counted; then tokens/s follow from them.
     pub tokens_are_stated: bool,
+    /// Power that was measured there.
+    pub power: Option<MeasuredPower>,
     /// Figures that were measured, with their intervals where there are any.
     pub measured: Vec<Figure>,
 }
 
 impl CostBasis {
+    fn power(&self, plan: &CostPlan) -> Option<Power> {
+        Power::of(plan, self.index, self.power.as_ref())
+    }
+
+    /// The power that was measured.
+    pub(super) fn power_figures(&self) -> Vec<Figure> {
+        let power = self.power.as_ref();
+        let busy = power.map(|power| figure("watts", power.busy_watts, "W", false));
+        let idle = power.and_then(|power| power.idle_watts);
+        busy.into_iter().chain(idle.map(|watts| figure("idle_watts", watts, "W", false))).collect()
+    }
+
     /// Measured figures without an interval, from what is known of the point.
     pub fn figures(&self) -> Vec<Figure> {
         let throughput = &self.throughput;
@@ -52,7 +66,7 @@ impl CostBasis {
 /// no output tokens were counted. A price of an API is left out where the tokens that it counts
 /// are not known (see [`cost_warnings`]).
 pub fn cost_report(plan: &CostPlan, basis: &CostBasis) -> Option<CostReport> {
-    Hourly::of(plan, basis.index)?;
+    Hourly::of(plan, basis.power(plan).as_ref())?;
     Some(CostReport {
         currency: plan.currency.clone(),
         at: basis.load.clone(),
@@ -71,17 +85,20 @@ pub fn cost_report(plan: &CostPlan, basis: &CostBasis) -> Option<CostReport> {
 /// compared.
 pub fn cost_warnings(plan: &CostPlan, basis: &CostBasis) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let has_energy = plan.electricity_per_kwh.is_some() && busy_watts(plan, basis.index).is_some();
+    let power = basis.power(plan);
+    let has_energy = plan.electricity_per_kwh.is_some() && power.is_some();
     let has_idle_hours = plan.duty_cycle.is_some_and(|d| d < 1.0) || !plan.compare_with.is_empty();
-    if has_energy && has_idle_hours && plan.idle_watts.is_none() {
+    if has_energy && has_idle_hours && power.as_ref().is_some_and(|power| power.idle.is_none()) {
         warnings.push(Warning::new(
             "idle_power_assumed",
-            "the power without load is not stated: idle hours are priced with the power under load",
+            "the power without load is not known: idle hours are priced with the power under load",
             "state it (--idle-watts, or idle_watts in [cost]); the cost then falls",
         ));
     }
     for api in &plan.compare_with {
-        if Hourly::of(plan, basis.index).is_some() && break_even(plan, basis, api).is_none() {
+        if Hourly::of(plan, basis.power(plan).as_ref()).is_some()
+            && break_even(plan, basis, api).is_none()
+        {
             let missing = if basis.output_tokens.is_none() { "output" } else { "prompt" };
             warnings.push(Warning::new(
                 "no_break_even",
@@ -113,11 +130,16 @@ fn assumed(plan: &CostPlan, basis: &CostBasis) -> Vec<Figure> {
         let known = tokens.into_iter().filter_map(|(name, value)| Some((name, value?)));
         figures.extend(known.map(|(name, value)| figure(name, value, "tokens", false)));
     }
-    let busy = busy_watts(plan, basis.index);
-    figures.extend(busy.map(|watts| figure("watts", watts, "W", false)));
-    if let Some((kwh, busy)) = plan.electricity_per_kwh.zip(busy) {
-        let is_default = plan.idle_watts.is_none();
-        figures.push(figure("idle_watts", idle_watts(plan, busy), "W", is_default));
+    let power = basis.power(plan);
+    let is_stated = super::stated_watts(plan, basis.index).is_some();
+    let stated = power.as_ref().filter(|_| is_stated);
+    figures.extend(stated.map(|power| figure("watts", power.busy, "W", false)));
+    if let Some((kwh, power)) = plan.electricity_per_kwh.zip(power) {
+        let is_measured = plan.idle_watts.is_none() && !is_stated && power.idle.is_some();
+        if !is_measured {
+            let is_default = plan.idle_watts.is_none();
+            figures.push(figure("idle_watts", power.idle(), "W", is_default));
+        }
         figures.push(figure("electricity", kwh, &money("kWh"), false));
         // 1 is what is taken where nothing is stated; stated or not, it means the same.
         figures.push(figure("pue", plan.pue, "", plan.pue <= 1.0));
@@ -146,9 +168,11 @@ const ASSUMPTIONS: [Assumption; 10] = [
     ("output_tokens_per_request", scale_tokens),
     ("watts", |plan, _, factor| plan.watts.iter_mut().for_each(|watts| *watts *= factor)),
     ("idle_watts", |plan, basis, factor| {
-        let Some(busy) = busy_watts(plan, basis.index) else { return };
-        // A machine without load takes no more than one under load.
-        plan.idle_watts = Some((idle_watts(plan, busy) * factor).min(busy));
+        let Some(power) = basis.power(plan) else { return };
+        // A machine without load takes no more than one under load. What was measured is no
+        // assumption.
+        let is_assumed = plan.idle_watts.is_some() || power.idle.is_none();
+        plan.idle_watts = is_assumed.then(|| (power.idle() * factor).min(power.busy));
     }),
     ("electricity", |plan, _, factor| {
         plan.electricity_per_kwh = plan.electricity_per_kwh.map(|price| price * factor);
@@ -206,14 +230,14 @@ fn sensitivity(plan: &CostPlan, basis: &CostBasis) -> Vec<Sensitivity> {
 
 /// Cost per million output tokens at the duty cycle.
 fn per_mtok_output(plan: &CostPlan, basis: &CostBasis) -> Option<f64> {
-    let hourly = Hourly::of(plan, basis.index)?;
+    let hourly = Hourly::of(plan, basis.power(plan).as_ref())?;
     bill(hourly, &basis.throughput, plan.duty_cycle.unwrap_or(1.0)).per_mtok_output
 }
 
 /// Our bill of an hour is `fixed` + d · `per_duty`, that of the API d · `api`; they are equal at
 /// d = `fixed` / (`api` − `per_duty`).
 fn break_even(plan: &CostPlan, basis: &CostBasis, api: &ApiPrice) -> Option<BreakEven> {
-    let hourly = Hourly::of(plan, basis.index)?;
+    let hourly = Hourly::of(plan, basis.power(plan).as_ref())?;
     let input = match api.input_per_mtok {
         Some(price) if price > 0.0 => basis.input_tokens? * price,
         _ => 0.0,

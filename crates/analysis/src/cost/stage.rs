@@ -2,11 +2,13 @@
 
 use loadline_schema::cost::CostPlan;
 use loadline_schema::document::{Estimate, Point, Serving};
+use loadline_schema::energy::IdleBaseline;
 use loadline_schema::event::Warning;
+use loadline_schema::observed::PointEnergy;
 use loadline_schema::plan::Load;
 use loadline_schema::verdict::Figure;
 
-use super::{CostBasis, Throughput, cost_report, cost_warnings, point_cost};
+use super::{CostBasis, MeasuredPower, Throughput, cost_report, cost_warnings, point_cost};
 use crate::point::point_load;
 
 /// Prices a stage whose points, load lines and best point are there. `planned` are the loads of its
@@ -17,18 +19,65 @@ pub(crate) fn price_serving(
     planned: &[Load],
 ) -> Vec<Warning> {
     let places = places(&serving.points, planned);
+    let idle = serving.observed.as_ref().and_then(|observed| observed.idle);
     for (point, place) in serving.points.iter_mut().zip(&places) {
         let throughput = throughput(point);
-        point.cost = throughput.and_then(|throughput| point_cost(plan, *place, &throughput));
+        let power = measured_power(point, idle);
+        let price = |found| point_cost(plan, *place, &found, power.as_ref());
+        point.cost = throughput.and_then(price);
     }
     for line in serving.load_line.values_mut() {
         let point = line.point.or(line.likely_point).and_then(|at| serving.points.get(at));
         line.cost = point.and_then(|point| point.cost.clone());
     }
     let Some(at) = chosen(serving) else { return Vec::new() };
-    let Some(basis) = basis(&serving.points[at], places[at]) else { return Vec::new() };
+    let Some(mut basis) = basis(&serving.points[at], places[at]) else { return Vec::new() };
+    // What was measured and is not used is told with the point's energy.
+    basis.power = measured_power(&serving.points[at], idle).filter(|_| plan.watts.is_empty());
+    basis.measured.extend(basis.power_figures());
     serving.cost = cost_report(plan, &basis);
-    cost_warnings(plan, &basis)
+    let mut warnings = cost_warnings(plan, &basis);
+    if plan.electricity_per_kwh.is_some() && plan.watts.is_empty() {
+        warnings.extend(power_warning(&serving.points[at]));
+    }
+    warnings
+}
+
+/// The power that meters showed at a point, where that is sound.
+fn measured_power(point: &Point, idle: Option<IdleBaseline>) -> Option<MeasuredPower> {
+    let energy = point.observed.as_ref()?.energy.as_ref().filter(|energy| energy.gross.valid)?;
+    Some(MeasuredPower {
+        busy_watts: energy.watts,
+        idle_watts: idle.map(|idle| idle.watts),
+        meters: meters(energy),
+    })
+}
+
+/// `GPU 0, GPU 1, package-0`: what the sum is made of.
+fn meters(energy: &PointEnergy) -> String {
+    let names: Vec<&str> = energy.added.iter().map(String::as_str).collect();
+    names.join(", ")
+}
+
+/// Electricity has a price, and its power is not known, or of a part of the machine.
+fn power_warning(point: &Point) -> Option<Warning> {
+    let energy = point.observed.as_ref().and_then(|observed| observed.energy.as_ref());
+    let advice = "state the watts at the wall (--watts, or watts in [cost])";
+    let Some(energy) = energy.filter(|energy| energy.gross.valid) else {
+        let why = energy.and_then(|energy| energy.gross.reason.as_deref());
+        let why = why.unwrap_or("no meter of power could be read");
+        let message = format!("electricity has no share in the cost: {why}");
+        return Some(Warning::new("power_unknown", message, advice));
+    };
+    if energy.is_whole {
+        return None;
+    }
+    let message = format!(
+        "the measured power is that of {}: other parts of the machine and the losses of its power \
+         supply are not in it",
+        meters(energy)
+    );
+    Some(Warning::new("power_partial", message, advice))
 }
 
 /// Place of each point in the sweep. Points keep the sweep's order, but those that no trial reached
@@ -84,6 +133,7 @@ fn basis(point: &Point, index: usize) -> Option<CostBasis> {
         input_tokens: tokens.and_then(|tokens| tokens.input),
         output_tokens: tokens.and_then(|tokens| tokens.output),
         tokens_are_stated: false,
+        power: None,
         measured: Vec::new(),
     };
     let with_interval = |figure: Figure| {

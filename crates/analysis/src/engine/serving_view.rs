@@ -80,6 +80,7 @@ pub(super) fn cost_of(
         input_tokens: Some(prompt),
         output_tokens: Some(output),
         tokens_are_stated: false,
+        power: None,
         measured: Vec::new(),
     };
     let is_rate = |figure: &Figure| figure.name.ends_with("tokens_per_s");

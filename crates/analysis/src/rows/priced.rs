@@ -31,7 +31,7 @@ pub(super) fn price(
             continue;
         }
         let Some(throughput) = throughput(row, settings) else { continue };
-        row.cost = point_cost(&plan, 0, &throughput);
+        row.cost = point_cost(&plan, 0, &throughput, None);
         if let Some(cost) = row.cost.as_mut().filter(|_| row.watts.is_some()) {
             cost.power_source = Some(FROM_TABLE.to_owned());
         }
@@ -100,6 +100,7 @@ fn basis(row: &Row, settings: &TableSettings<'_>, tokens_are_stated: bool) -> Op
         input_tokens: settings.input_tokens,
         output_tokens: counted.filter(|tokens| tokens.is_finite()),
         tokens_are_stated,
+        power: None,
         measured: Vec::new(),
     };
     basis.measured = basis.figures();

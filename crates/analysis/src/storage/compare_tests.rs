@@ -1,6 +1,7 @@
 //! Storage runs side by side.
 
 use loadline_schema::document::{Document, StorageResult};
+use loadline_schema::observe::ObservePlan;
 use loadline_schema::plan::Plan;
 use loadline_schema::storage::{FileOp, Rw, StorageCell, StorageLoad, StorageTrial, Workload};
 use loadline_schema::verdict::{Change, Comparison};
@@ -34,8 +35,14 @@ fn writes(path: &str) -> StorageCell {
 }
 
 fn compared(a: &Document, b: &Document) -> Result<Comparison, CompareError> {
-    let plan =
-        Plan { name: "made".into(), seed: 1, sla: Vec::new(), cost: None, stages: Vec::new() };
+    let plan = Plan {
+        name: "made".into(),
+        seed: 1,
+        sla: Vec::new(),
+        cost: None,
+        observe: ObservePlan::off(),
+        stages: Vec::new(),
+    };
     let subject = |document| CompareSubject { document, plan: &plan };
     compare(subject(a), subject(b), &CompareOptions::default())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use loadline_analysis::CompareSubject;
 use loadline_schema::document::{Document, Point, PointLoad, RunSummary, Serving, Tokens};
 use loadline_schema::manifest::RunStatus;
+use loadline_schema::observe::ObservePlan;
 use loadline_schema::plan::{Load, Plan, ServingStage, Stage};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -45,7 +46,14 @@ impl Run {
         };
         let document = Document { run: Some(run), serving: vec![serving], ..Document::default() };
         let stages = vec![Stage::Serving(Box::new(stage))];
-        let plan = Plan { name: "made".into(), seed: 1, sla: Vec::new(), cost: None, stages };
+        let plan = Plan {
+            name: "made".into(),
+            seed: 1,
+            sla: Vec::new(),
+            cost: None,
+            observe: ObservePlan::off(),
+            stages,
+        };
         Self { document, plan }
     }
 

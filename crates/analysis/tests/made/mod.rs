@@ -51,7 +51,15 @@ pub(crate) fn stage() -> ServingStage {
 
 /// Nothing known but the plan.
 pub(crate) fn input(stage: &ServingStage) -> StageInput<'_> {
-    StageInput { stage, facts: None, calibration: None, selftest: None, sla: &[], cost: None }
+    StageInput {
+        stage,
+        facts: None,
+        calibration: None,
+        selftest: None,
+        sla: &[],
+        cost: None,
+        observed: None,
+    }
 }
 
 /// The id of a trial.

@@ -7,6 +7,7 @@ use std::io::Read;
 use loadline_engine::Imported;
 use loadline_schema::engine::{EngineStage, ModelSource};
 use loadline_schema::event::{EventKind, Warning};
+use loadline_schema::observe::ObservePlan;
 use loadline_schema::plan::{Plan, Stage};
 use loadline_schema::record::TrialId;
 use loadline_schema::storage::IoInterval;
@@ -42,6 +43,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
         seed: 0,
         sla: Vec::new(),
         cost: None,
+        observe: ObservePlan::off(),
         stages: results.stages,
     };
     let (events, rows) = (results.events, results.intervals);

@@ -6,8 +6,7 @@ use super::error::PlanError;
 use super::{PlanFile, place, unknown_key};
 
 /// Sections of plans that a later version carries out.
-const LATER: [(&str, &str); 3] =
-    [("network", "[[network]]"), ("observe", "[observe]"), ("cluster", "[cluster]")];
+const LATER: [(&str, &str); 2] = [("network", "[[network]]"), ("cluster", "[cluster]")];
 
 pub(super) fn parse(text: &str) -> Result<PlanFile, PlanError> {
     refuse_later_sections(text)?;

@@ -13,6 +13,7 @@ use crate::units::DurationNs;
 mod cost;
 mod engine;
 mod load;
+mod observe;
 mod request;
 mod storage;
 mod targets;
@@ -47,9 +48,14 @@ pub(super) fn plan(file: &PlanFile, fresh_seed: u64) -> Result<Plan, Fault> {
         Stage::Engine(stage) => stage.cells.len(),
         Stage::Storage(_) => 0,
     });
-    let cost = file.cost.as_ref().map(|cost| cost::cost(cost, points.max().unwrap_or(0)));
+    let observe = file.observe.as_ref().map(observe::observe).transpose();
+    let observe = observe.map_err(|fault| fault.under(&["observe"]))?.unwrap_or_default();
+    // Only endpoints are observed.
+    let is_measured = observe.may_measure_power() && !serving.is_empty();
+    let points = points.max().unwrap_or(0);
+    let cost = file.cost.as_ref().map(|cost| cost::cost(cost, points, is_measured));
     let cost = cost.transpose().map_err(|fault| fault.under(&["cost"]))?;
-    Ok(Plan { name, seed: file.seed.unwrap_or(fresh_seed), sla, cost, stages })
+    Ok(Plan { name, seed: file.seed.unwrap_or(fresh_seed), sla, cost, observe, stages })
 }
 
 /// Engines first, then storage, then servers: from the machine upwards.

@@ -166,7 +166,7 @@ fn keys_of_other_tools_are_explained() {
 
 #[test]
 fn sections_of_later_versions_are_refused_with_their_line() {
-    for section in ["[[network]]", "[observe]", "[cluster]"] {
+    for section in ["[[network]]", "[cluster]"] {
         let error = resolve(&format!("name = \"x\"\n\n{section}\n")).unwrap_err();
         let expected = format!("{section} is not supported by this version\n  3 | {section}\n");
         assert!(error.starts_with("line 3, column ") && error.contains(&expected), "{error}");

@@ -7,12 +7,13 @@ use crate::units::Ratio;
 
 impl CostFile {
     /// Checks prices that are not part of a plan, as flags give them, by the same rules. `points`:
-    /// how many points there are; 0 where they are not known.
+    /// how many points there are; 0 where they are not known. `is_measured`: whether power may have
+    /// been measured, so that electricity has a price without stated watts.
     ///
     /// # Errors
     /// What contradicts itself or cannot be; `key` names it.
-    pub fn resolve(&self, points: usize) -> Result<CostPlan, PlanError> {
-        cost(self, points).map_err(|fault| fault.located(None))
+    pub fn resolve(&self, points: usize, is_measured: bool) -> Result<CostPlan, PlanError> {
+        cost(self, points, is_measured).map_err(|fault| fault.located(None))
     }
 }
 
@@ -47,7 +48,7 @@ impl From<&CostPlan> for CostFile {
 }
 
 /// `points`: how many points the longest sweep of the plan has; 0 where they are found.
-pub(super) fn cost(given: &CostFile, points: usize) -> Result<CostPlan, Fault> {
+pub(super) fn cost(given: &CostFile, points: usize, is_measured: bool) -> Result<CostPlan, Fault> {
     let currency = one_currency(given)?;
     let most = points.max(1);
     if given.watts.len() > 1 && given.watts.len() != most {
@@ -58,7 +59,7 @@ pub(super) fn cost(given: &CostFile, points: usize) -> Result<CostPlan, Fault> {
         not_negative(&["watts", &index.to_string()], "watts", *watts)?;
     }
     if let Some(idle) = given.idle_watts {
-        idle_fits(idle, &given.watts)?;
+        idle_fits(idle, &given.watts, is_measured)?;
     }
     let pue = given.pue.unwrap_or(1.0);
     if !(pue.is_finite() && pue >= 1.0) {
@@ -70,8 +71,8 @@ pub(super) fn cost(given: &CostFile, points: usize) -> Result<CostPlan, Fault> {
         let help = "write a share above 0 and up to 1, as in `duty_cycle = 0.25`";
         return Err(Fault::at(&["duty_cycle"], format!("`duty_cycle` is {duty_cycle}"), help));
     }
-    let priced = given.electricity.is_some() && given.watts.is_empty();
-    if priced {
+    let is_unpowered = given.electricity.is_some() && given.watts.is_empty();
+    if is_unpowered && !is_measured {
         let help = "add the power under load, as in `watts = 350` (or one value for each point)";
         return Err(Fault::at(&["electricity"], "a price of electricity and no `watts`", help));
     }
@@ -131,7 +132,7 @@ fn not_negative(keys: &[&str], name: &str, value: f64) -> Result<(), Fault> {
     Err(Fault::at(keys, format!("`{name}` is {value}"), "write watts, 0 or more"))
 }
 
-fn idle_fits(idle: f64, watts: &[f64]) -> Result<(), Fault> {
+fn idle_fits(idle: f64, watts: &[f64], is_measured: bool) -> Result<(), Fault> {
     not_negative(&["idle_watts"], "idle_watts", idle)?;
     let least = watts.iter().copied().min_by(f64::total_cmp);
     let what = match least {
@@ -139,6 +140,7 @@ fn idle_fits(idle: f64, watts: &[f64]) -> Result<(), Fault> {
             format!("`idle_watts` is {idle}, more than the {least} under load")
         }
         Some(_) => return Ok(()),
+        None if is_measured => return Ok(()),
         None => "`idle_watts` and no `watts`".to_owned(),
     };
     Err(Fault::at(
