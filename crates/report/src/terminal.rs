@@ -16,6 +16,7 @@ pub(crate) mod engine;
 mod gpu;
 mod head;
 mod latency;
+mod observed;
 mod outcomes;
 mod rates;
 mod scalability;
@@ -90,6 +91,7 @@ fn serving(page: &mut Page, document: &Document, stage: &Serving, is_first: bool
     rates::section(page, stage);
     latency::sections(page, stage);
     tokens::section(page, stage);
+    observed::sections(page, stage);
     outcomes::section(page, stage);
     client::section(page, document, stage);
 }

@@ -11,6 +11,7 @@ mod cost;
 mod counts;
 mod engine;
 mod latency;
+mod observed;
 mod rates;
 mod scaling;
 mod storage;
@@ -33,6 +34,8 @@ pub enum Section {
     Targets,
     /// What points or rows say together.
     Scaling,
+    /// What observers read beside the load.
+    Observed,
     /// What a point costs.
     Cost,
     /// Cells of an engine's grid.
@@ -49,7 +52,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Latency,
         Self::Rates,
         Self::Outcomes,
@@ -57,6 +60,7 @@ impl Section {
         Self::Extent,
         Self::Targets,
         Self::Scaling,
+        Self::Observed,
         Self::Cost,
         Self::Engine,
         Self::Storage,
@@ -75,6 +79,7 @@ impl Section {
             Self::Extent => "Extent of a point",
             Self::Targets => "Targets, saturation, steady state",
             Self::Scaling => "Scaling, Little's law, and tables measured elsewhere",
+            Self::Observed => "Server metrics, GPUs, host and energy under load",
             Self::Cost => "Cost",
             Self::Engine => "Engine and memory bandwidth",
             Self::Storage => "Storage",
@@ -137,12 +142,13 @@ const BLANK: Metric = Metric {
 
 /// Every metric, in the order of METRICS.md.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
-    let tables: [&[Metric]; 10] = [
+    let tables: [&[Metric]; 11] = [
         latency::LATENCY,
         rates::RATES,
         counts::COUNTS,
         targets::TARGETS,
         scaling::SCALINGS,
+        observed::OBSERVATIONS,
         cost::COSTS,
         engine::ENGINES,
         storage::STORED,
@@ -165,6 +171,7 @@ mod tests {
     use super::*;
     use crate::document::{Client, EngineResult, OutcomeCounts, Point, Selftest, Tokens};
     use crate::engine::EngineCell;
+    use crate::observed::{HostObserved, PointEnergy, ServerObserved};
     use crate::storage::{CheckpointResult, ModelLoadResult, StorageResult, StorageTimeline};
     use crate::verdict::{CostReport, Little, MetricChange, PointCost, Row, Scalability};
 
@@ -281,7 +288,18 @@ mod tests {
             ("requests", fields::<OutcomeCounts>()),
             ("selftest", fields::<Selftest>()),
         ];
+        let observed: [(&str, Vec<String>); 3] = [
+            ("server", fields::<ServerObserved>()),
+            ("host", fields::<HostObserved>()),
+            ("energy", fields::<PointEnergy>()),
+        ];
         let mut keys: BTreeSet<String> = fields::<Point>().into_iter().collect();
+        keys.remove("observed");
+        for (block, members) in observed {
+            keys.extend(members.into_iter().map(|field| format!("observed.{block}.{field}")));
+        }
+        keys.insert("observed.gpu".to_owned());
+        keys.extend(["idle", "observers"].map(|field| format!("serving.observed.{field}")));
         for (block, members) in blocks {
             keys.remove(block);
             keys.extend(members.into_iter().map(|field| format!("{block}.{field}")));
@@ -342,6 +360,8 @@ mod tests {
             include_str!("event.rs"),
             include_str!("engine.rs"),
             include_str!("storage/record.rs"),
+            include_str!("sample.rs"),
+            include_str!("observe.rs"),
         ];
         let source = source.concat();
         for metric in metrics() {
