@@ -25,8 +25,8 @@ pub use hardware::{
     exporter_page_mig, h100_host_tree, mi300x_tree, vm_tree,
 };
 pub use loadline_truth::{
-    Delay, Law, Length, Listen, Outcome, ReasoningField, RoleChunk, Stall, Stats, TruthError,
-    TruthRecord, TruthThread, Usage, UsagePlace, known_answer,
+    Delay, Law, Length, Listen, MetricsPage, Outcome, ReasoningField, RoleChunk, Stall, Stats,
+    Told, TruthError, TruthRecord, TruthThread, Usage, UsagePlace, known_answer,
 };
 pub use sse::{Framing, Reply, chat_event, json_reply};
 pub use tls::{ServerCert, TestCa};

@@ -7,6 +7,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde::Serialize;
 
 use crate::known_answer::nearest_rank;
+use crate::metrics::Metrics;
 use crate::record::{Outcome, TruthRecord};
 use crate::wire::{SECOND_NS, realtime_ns};
 
@@ -25,17 +26,6 @@ pub(crate) fn cpu_user_and_system_ns() -> (u64, u64) {
 fn cpu_ns() -> u64 {
     let (user, system) = cpu_user_and_system_ns();
     user + system
-}
-
-/// Counts since the start of the server; a reset leaves them alone, as counters must.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub(crate) requests: u64,
-    pub(crate) completed: u64,
-    pub(crate) aborted: u64,
-    pub(crate) refused: u64,
-    pub(crate) prompt_tokens: u64,
-    pub(crate) generation_tokens: u64,
 }
 
 /// Everything counted since the last reset.
@@ -62,7 +52,8 @@ pub(crate) struct Book {
     pub(crate) max_lag_ns: u64,
     cpu_start_ns: u64,
     reset_ns: u64,
-    pub(crate) totals: Totals,
+    /// Goes on through a reset.
+    pub(crate) metrics: Metrics,
 }
 
 /// The figures of `/stats`: names and units (ms) as scripts know them. A percentile without
@@ -166,19 +157,20 @@ impl Book {
             max_lag_ns: 0,
             cpu_start_ns: cpu_ns(),
             reset_ns: realtime_ns(),
-            totals: Totals::default(),
+            metrics: Metrics::new(),
         }
     }
 
-    /// Forgets everything but the requests in flight (which will not be logged) and the totals.
+    /// Forgets everything but the requests in flight (which will not be logged) and what `/metrics` tells.
     pub(crate) fn reset(&mut self) {
         let fresh = Self::new();
+        let metrics = std::mem::replace(&mut self.metrics, Metrics::new());
         *self = Self {
             max_records: self.max_records,
             epoch: self.epoch + 1,
             inflight: self.inflight,
             max_inflight: self.inflight,
-            totals: self.totals,
+            metrics,
             ..fresh
         };
     }
@@ -187,18 +179,16 @@ impl Book {
     pub(crate) fn begin(&mut self) {
         self.inflight += 1;
         self.max_inflight = self.max_inflight.max(self.inflight);
-        self.totals.requests += 1;
+        self.metrics.requests += 1;
     }
 
     /// Files the record of an answer that ended, which began in `epoch`.
     pub(crate) fn file(&mut self, record: TruthRecord, epoch: u64) {
         self.inflight -= 1;
         match record.outcome {
-            Outcome::Completed => self.totals.completed += 1,
-            Outcome::ClientClosed => self.totals.aborted += 1,
+            Outcome::Completed => self.metrics.complete(&record),
+            Outcome::ClientClosed => self.metrics.aborted += 1,
         }
-        self.totals.prompt_tokens += u64::from(record.prompt_tokens);
-        self.totals.generation_tokens += u64::from(record.tokens);
         if epoch != self.epoch {
             return;
         }

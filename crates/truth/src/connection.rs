@@ -90,6 +90,8 @@ pub(crate) struct Connection {
     /// Whether `100 Continue` was sent for the request in the inbox.
     pub(crate) continued: bool,
     pub(crate) answer: Option<Box<Answer>>,
+    /// When the page of metrics is due that was asked for here.
+    pub(crate) page_due_ns: Option<u64>,
 }
 
 impl Connection {
@@ -104,7 +106,13 @@ impl Connection {
             close_after: false,
             continued: false,
             answer: None,
+            page_due_ns: None,
         }
+    }
+
+    /// Whether a request is not answered yet: the next one waits for it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.answer.is_some() || self.page_due_ns.is_some()
     }
 
     /// Whether everything written so far is with the kernel.

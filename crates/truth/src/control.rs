@@ -1,16 +1,18 @@
 //! Dispatch of requests, and every endpoint that is not an answer.
 
-use std::fmt::Write as _;
+use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::ask::{self, TokenizeShape};
 use crate::connection::Key;
 use crate::frame::{self, MODEL};
+use crate::metrics::Now;
 use crate::parameters;
 use crate::request::{self, Parsed, Request};
 use crate::serve::Arrival;
 use crate::server::Truth;
+use crate::wire::realtime_ns;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
@@ -32,7 +34,7 @@ impl Truth {
     pub(crate) fn process(&mut self, key: Key, kernel_ns: u64, user_ns: u64) {
         loop {
             let Some(connection) = self.connection(key) else { return };
-            if connection.answer.is_some() || connection.inbox.is_empty() {
+            if connection.is_busy() || connection.inbox.is_empty() {
                 return;
             }
             match request::parse(&connection.inbox) {
@@ -90,7 +92,7 @@ impl Truth {
             }
             "/reset" => self.reset(key, &request.query),
             "/dump" => self.dump(key, &request.query),
-            "/metrics" => self.reply_ok(key, "text/plain; version=0.0.4", &self.metrics()),
+            "/metrics" => self.ask_metrics(key),
             "/version" => {
                 let version = env!("CARGO_PKG_VERSION");
                 let body = format!("{{\"version\":\"{version}\",\"server\":\"loadline-truth\"}}\n");
@@ -182,23 +184,36 @@ impl Truth {
         self.reply_ok(key, JSON, &body.to_string());
     }
 
-    /// Prometheus text under vLLM's metric names, so that what reads vLLM can read this.
-    fn metrics(&self) -> String {
-        let totals = self.book.totals;
-        let label = format!("{{model_name=\"{MODEL}\"}}");
-        let mut text = String::new();
-        for (name, kind, value) in [
-            ("vllm:num_requests_running", "gauge", u64::from(self.running)),
-            ("vllm:num_requests_waiting", "gauge", self.waiting.len() as u64),
-            ("vllm:prompt_tokens_total", "counter", totals.prompt_tokens),
-            ("vllm:generation_tokens_total", "counter", totals.generation_tokens),
-            ("vllm:request_success_total", "counter", totals.completed),
-            ("loadline_truth_requests_total", "counter", totals.requests),
-            ("loadline_truth_aborted_total", "counter", totals.aborted),
-            ("loadline_truth_refused_total", "counter", totals.refused),
-        ] {
-            let _ = writeln!(text, "# TYPE {name} {kind}\n{name}{label} {value}");
+    /// Answers `/metrics`, at once or when its delay is over.
+    fn ask_metrics(&mut self, key: Key) {
+        match self.law.told.delay_ns {
+            0 => self.reply_metrics(key),
+            delay_ns => {
+                let due = realtime_ns().saturating_add(delay_ns);
+                let Some(connection) = self.connection(key) else { return };
+                connection.page_due_ns = Some(due);
+                self.due.push(Reverse((due, key)));
+            }
         }
-        text
+    }
+
+    fn reply_metrics(&mut self, key: Key) {
+        let now = Now { running: self.running, waiting: self.waiting.len() as u64 };
+        let (status, kind, body) = self.book.metrics.page(&self.law.told, now);
+        self.reply(key, status, kind, "", body.as_bytes());
+    }
+
+    /// Sends the page that was due at `due` and goes on with what came meanwhile; false when no
+    /// page was due on this connection.
+    pub(crate) fn send_page_due(&mut self, key: Key, due: u64) -> bool {
+        let Some(connection) = self.connection(key) else { return false };
+        if connection.page_due_ns != Some(due) {
+            return false;
+        }
+        connection.page_due_ns = None;
+        self.reply_metrics(key);
+        let now = realtime_ns();
+        self.process(key, now, now);
+        true
     }
 }

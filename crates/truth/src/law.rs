@@ -57,6 +57,50 @@ pub struct Stall {
     pub for_ns: u64,
 }
 
+/// What `/metrics` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsPage {
+    /// The page.
+    Ok,
+    /// 404, as of a server without one.
+    Absent,
+    /// 200 and a page in HTML, as a login sends it.
+    Html,
+    /// 200, the right content type, and lines that are no samples.
+    Garbage,
+}
+
+/// What the server tells of itself on `/metrics`, beside what it measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Told {
+    /// Share (0 to 1) of the KV cache that each running request takes.
+    pub kv_per_request: f64,
+    /// Share (0 to 1) of the prompt tokens that the prefix cache is said to have had.
+    pub prefix_hit_ratio: f64,
+    /// Every so manyth request counts one preemption: ids `n - 1`, `2 * n - 1`, …; 0 for never.
+    pub preempt_every: u64,
+    /// The counters of tokens count so many times what there was; anything but 1 is a lie.
+    pub token_factor: f64,
+    /// How long `/metrics` waits before it answers, ns. The page is of the moment it leaves.
+    pub delay_ns: u64,
+    /// What it answers then.
+    pub page: MetricsPage,
+}
+
+impl Default for Told {
+    /// 1 % of the KV cache per request, no prefix cache, no preemption, the truth, at once.
+    fn default() -> Self {
+        Self {
+            kv_per_request: 0.01,
+            prefix_hit_ratio: 0.0,
+            preempt_every: 0,
+            token_factor: 1.0,
+            delay_ns: 0,
+            page: MetricsPage::Ok,
+        }
+    }
+}
+
 /// Everything that decides how a request is answered. A request keeps the law it arrived under.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Law {
@@ -102,6 +146,8 @@ pub struct Law {
     pub honour_limits: bool,
     /// Prompt tokens that a chat template adds to the words of the messages.
     pub template_tokens: u32,
+    /// What `/metrics` tells.
+    pub told: Told,
     /// Seed of everything random; a request's draws depend on it and on the request's id alone.
     pub seed: u64,
 }
@@ -130,6 +176,7 @@ impl Default for Law {
             error_rate: 0.0,
             honour_limits: false,
             template_tokens: 7,
+            told: Told::default(),
             seed: 1,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::delay::{Delay, Length};
 use crate::error::TruthError;
-use crate::law::{Law, ReasoningField, RoleChunk, Stall, Usage, UsagePlace};
+use crate::law::{Law, MetricsPage, ReasoningField, RoleChunk, Stall, Told, Usage, UsagePlace};
 
 /// Every parameter with its meaning, for help texts. Times are µs.
 pub const PARAMETERS: &[(&str, &str)] = &[
@@ -30,6 +30,12 @@ pub const PARAMETERS: &[(&str, &str)] = &[
     ("limits=0|1", "honour max_tokens, min_tokens and ignore_eos"),
     ("template=N", "prompt tokens a chat template adds"),
     ("seed=N", "seed of all that is random"),
+    ("kv_per_request=SHARE", "/metrics: KV cache that a running request takes"),
+    ("prefix_hit_ratio=SHARE", "/metrics: prompt tokens found in the prefix cache"),
+    ("preempt_every=N", "/metrics: every Nth request counts a preemption; 0 for never"),
+    ("token_factor=F", "/metrics: tokens are counted F times; other than 1 is a lie"),
+    ("metrics_delay_ms=N", "/metrics answers after so long, ms"),
+    ("metrics=ok|absent|html|garbage", "/metrics is the page, 404, a login page or no samples"),
 ];
 
 type Checked<T> = Result<T, &'static str>;
@@ -108,6 +114,25 @@ fn share(text: &str) -> Checked<f64> {
     if value <= 1.0 { Ok(value) } else { Err("is over 1") }
 }
 
+fn set_told(told: &mut Told, key: &str, value: &str) -> Checked<()> {
+    match (key, value) {
+        ("kv_per_request", _) => told.kv_per_request = share(value)?,
+        ("prefix_hit_ratio", _) => told.prefix_hit_ratio = share(value)?,
+        ("preempt_every", _) => told.preempt_every = number(value)?,
+        ("token_factor", _) => told.token_factor = real(value)?,
+        ("metrics_delay_ms", _) => {
+            told.delay_ns = number(value)?.checked_mul(1_000_000).ok_or("is too long a time")?;
+        }
+        ("metrics", "ok") => told.page = MetricsPage::Ok,
+        ("metrics", "absent") => told.page = MetricsPage::Absent,
+        ("metrics", "html") => told.page = MetricsPage::Html,
+        ("metrics", "garbage") => told.page = MetricsPage::Garbage,
+        ("metrics", _) => return Err("is none of the words this parameter takes"),
+        _ => return Err("is no parameter; `loadline-truth --help` lists them"),
+    }
+    Ok(())
+}
+
 fn set_form(law: &mut Law, key: &str, value: &str) -> Checked<()> {
     match (key, value) {
         ("role", "first") => law.role = RoleChunk::InFirstToken,
@@ -126,7 +151,7 @@ fn set_form(law: &mut Law, key: &str, value: &str) -> Checked<()> {
         ("role" | "reasoning_field" | "usage" | "usage_place", _) => {
             return Err("is none of the words this parameter takes");
         }
-        _ => return Err("is no parameter; `loadline-truth --help` lists them"),
+        _ => return set_told(&mut law.told, key, value),
     }
     Ok(())
 }
@@ -209,11 +234,26 @@ mod tests {
         assert_eq!((law.events_per_write, law.role), (4, RoleChunk::AtOnce));
         assert_eq!(law.stall, Some(Stall { every: 10, at_token: 3, for_ns: 500_000 }));
         assert_eq!(law.slots, None);
+        let told = Law::default()
+            .with("kv_per_request=0.5&prefix_hit_ratio=0.25&preempt_every=3&token_factor=2&metrics_delay_ms=40&metrics=garbage")
+            .expect("valid")
+            .told;
+        assert_eq!((told.kv_per_request, told.prefix_hit_ratio), (0.5, 0.25));
+        assert_eq!((told.preempt_every, told.token_factor), (3, 2.0));
+        assert_eq!((told.delay_ns, told.page), (40_000_000, MetricsPage::Garbage));
     }
 
     #[test]
     fn errors_name_the_parameter_and_say_what_is_wrong() {
-        for query in ["tokens=9-5", "errors=2", "ttft=often:3", "speed=1", "gaps=yes", "stall=3"] {
+        for query in [
+            "tokens=9-5",
+            "errors=2",
+            "ttft=often:3",
+            "speed=1",
+            "gaps=yes",
+            "stall=3",
+            "metrics=x",
+        ] {
             let error = Law::default().with(query).expect_err(query).to_string();
             let key = query.split('=').next().expect("a name");
             assert!(error.contains(key), "{error}");

@@ -8,6 +8,7 @@ use crate::connection::{Answer, Connection, Key, Stage};
 use crate::delay::Draws;
 use crate::frame::{self, Frame, TokenEvent};
 use crate::law::{Law, RoleChunk, Usage, UsagePlace};
+use crate::metrics::Metrics;
 use crate::record::{Outcome, TruthRecord};
 use crate::server::Truth;
 use crate::wire::realtime_ns;
@@ -184,8 +185,17 @@ impl Answer {
         Frame::done(out);
     }
 
-    /// Notes a write of tokens at `now`.
-    fn note_write(&mut self, now: u64) {
+    /// Notes a write at `now`, before which `tokens_before` tokens were out.
+    fn note_write(&mut self, now: u64, tokens_before: u32, metrics: &mut Metrics) {
+        let (record, told) = (&self.record, &self.law.told);
+        let tokens = record.tokens - tokens_before;
+        match record.last_ns {
+            None => {
+                let after_ns = now.saturating_sub(record.arrival_kernel_ns);
+                metrics.first_write(told, after_ns, record.prompt_tokens, tokens);
+            }
+            Some(last) => metrics.later_write(told, now.saturating_sub(last), tokens),
+        }
         self.record.first_ns.get_or_insert(now);
         self.record.last_ns = Some(now);
         if self.law.gaps {
@@ -241,16 +251,18 @@ impl Truth {
     }
 
     fn refuse(&mut self, key: Key, status: &str, message: &str) {
-        self.book.totals.refused += 1;
+        self.book.metrics.refused += 1;
         let body = crate::control::error_body(message);
         self.reply(key, status, JSON, "retry-after: 1\r\n", body.as_bytes());
     }
 
     /// Gives an answer its slot at `start_ns`.
     fn start(&mut self, key: Key, start_ns: u64) {
-        let Some(connection) = self.connection(key) else { return };
+        let Some((connection, book)) = self.connection_and_book(key) else { return };
         let Some(answer) = connection.answer.as_mut() else { return };
         answer.record.start_ns = start_ns;
+        let (id, prompt_tokens) = (answer.record.id, answer.record.prompt_tokens);
+        book.metrics.start(&answer.law.told, id, prompt_tokens);
         let fast = answer.law.is_saturated();
         let due = start_ns + answer.first_delay_ns();
         answer.stage = if fast { Stage::Fast } else { Stage::Due(due) };
@@ -286,6 +298,9 @@ impl Truth {
 
     /// The write that was due at `due`, and the appointment for the next.
     pub(crate) fn write_due(&mut self, key: Key, due: u64) {
+        if self.send_page_due(key, due) {
+            return;
+        }
         let is_due = self
             .connection(key)
             .and_then(|connection| connection.answer.as_ref())
@@ -313,13 +328,14 @@ impl Truth {
             return false;
         }
         let Some(mut answer) = connection.answer.take() else { return false };
+        let tokens_before = answer.record.tokens;
         if answer.record.stream {
             book.events += answer.append_write(&mut connection.outbox);
         } else {
             append_whole(connection, &mut answer);
         }
         let now = realtime_ns();
-        answer.note_write(now);
+        answer.note_write(now, tokens_before, &mut book.metrics);
         if let Stage::Due(due) = answer.stage {
             book.lag(now.saturating_sub(due), answer.law.gaps);
         }

@@ -290,8 +290,7 @@ impl Truth {
         let changed = connection.wants_room != wants_room;
         connection.wants_room = wants_room;
         book.blocked += u64::from(wants_room && changed);
-        let finished =
-            flushed == Flushed::All && connection.close_after && connection.answer.is_none();
+        let finished = flushed == Flushed::All && connection.close_after && !connection.is_busy();
         if flushed == Flushed::Broken || finished {
             self.close(key);
             return false;
