@@ -70,6 +70,7 @@ impl From<RunError> for Failure {
             | RunError::Key(_)
             | RunError::Engine(_)
             | RunError::Storage(_)
+            | RunError::Page(_)
             | RunError::Prompts(_) => Exit::Usage,
             RunError::Store(error) => store_exit(error),
             _ => Exit::Internal,

@@ -66,7 +66,6 @@ pub(crate) struct Seen {
 type Edge = SyncSender<bool>;
 
 struct Running {
-    kind: ObserverKind,
     edges: SyncSender<Edge>,
     thread: JoinHandle<ObserverEnd>,
 }
@@ -110,18 +109,18 @@ impl Observers {
             };
             Observer { end, look, course }.run(&asked)
         });
-        self.0.push(Running { kind, edges, thread });
+        self.0.push(Running { edges, thread });
     }
 
-    /// Looks at the pages of metrics at the edge of a trial, when nothing of ours is in flight, and
-    /// again shortly after while the server is still at work: some count a request when it is over.
+    /// Looks at everything at the edge of a trial, when nothing of ours is in flight, so that meters
+    /// are read on both sides of it; and again shortly after while the server is still at work: some
+    /// count a request when it is over.
     pub(crate) fn edge(&self) {
         const PAUSE: Duration = Duration::from_millis(100);
         for _ in 0..5 {
             let asked: Vec<Receiver<bool>> = self
                 .0
                 .iter()
-                .filter(|one| one.kind == ObserverKind::Metrics)
                 .filter_map(|one| {
                     let (answer, answered) = sync_channel(1);
                     one.edges.send(answer).ok().map(|()| answered)

@@ -41,8 +41,9 @@ impl Page {
             headers: vec![("Accept".to_owned(), ACCEPT.to_owned())],
             api_key: token,
             ..settings.clone()
-        })?;
+        });
         let name = mask_url(&format!("{server}{path}"));
+        let target = target.map_err(|error| RunError::Page(format!("{name}: {error}")))?;
         Ok(Self { target, endpoint: 0, path: path.to_owned(), name })
     }
 
