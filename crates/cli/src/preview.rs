@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use loadline_report::quantity;
 use loadline_schema::engine::{EngineCell, EngineStage};
+use loadline_schema::observe::{GpuChoice, MetricsPages, ObservePlan};
 use loadline_schema::plan::{
     Api, Extent, Find, Length, Load, Plan, Prompt, ServingStage, Stage, Warmup,
 };
@@ -15,7 +16,7 @@ pub(crate) fn dry_run(plan: &Plan) -> String {
     let mut text = format!("Plan \"{}\", seed {}: nothing is sent.\n", plan.name, plan.seed);
     for stage in &plan.stages {
         match stage {
-            Stage::Serving(stage) => stage_preview(&mut text, stage),
+            Stage::Serving(stage) => stage_preview(&mut text, stage, &plan.observe),
             Stage::Engine(stage) => engine_preview(&mut text, stage),
             Stage::Storage(stage) => storage_preview(&mut text, stage),
         }
@@ -125,7 +126,7 @@ fn writes_words(stage: &StorageStage, path: &str) -> String {
     }
 }
 
-fn stage_preview(text: &mut String, stage: &ServingStage) {
+fn stage_preview(text: &mut String, stage: &ServingStage, observe: &ObservePlan) {
     let endpoints: Vec<String> = stage.endpoints.iter().map(|url| masked(url)).collect();
     let model = stage.model.as_deref().unwrap_or("the first that the server offers");
     let points: Vec<String> = match stage.find {
@@ -168,9 +169,31 @@ fn stage_preview(text: &mut String, stage: &ServingStage) {
         let least = trials * (duration_ns + warmup_ns(stage));
         line("duration", &format!("at least {:.0} s, answers in flight apart", least as f64 / 1e9));
     }
+    line("observed", &observed(observe, stage));
     if stage.embedded.is_none() {
         text.push_str(&curl(stage, endpoints.first().map_or("", String::as_str)));
     }
+}
+
+/// What is read beside the load.
+fn observed(observe: &ObservePlan, stage: &ServingStage) -> String {
+    let mut sources = Vec::new();
+    match &observe.metrics {
+        MetricsPages::Auto if stage.discover => sources.push("its /metrics".to_owned()),
+        MetricsPages::Auto | MetricsPages::Off => {}
+        MetricsPages::Urls(urls) => sources.extend(urls.iter().map(|url| masked(url))),
+    }
+    match &observe.gpu {
+        GpuChoice::Off => {}
+        GpuChoice::Auto => sources.push("this machine's GPUs".to_owned()),
+        GpuChoice::Exporter(url) => sources.push(masked(url)),
+    }
+    let own = [(observe.power, "power"), (observe.host, "host")];
+    sources.extend(own.into_iter().filter(|(on, _)| *on).map(|(_, name)| name.to_owned()));
+    if sources.is_empty() {
+        return "nothing".to_owned();
+    }
+    format!("{}, each {}", sources.join(", "), quantity::duration(observe.interval_ns as f64))
 }
 
 /// The load of a point in words.

@@ -118,6 +118,10 @@ impl<'a> View<'a> {
                     bar.set_prefix(self.name(*trial));
                 }
             }
+            EventKind::IdlePower { to_ns, .. } => {
+                let left = quantity::duration(to_ns.saturating_sub(event.at_ns) as f64);
+                self.line(&format!("measuring the power without load for {left} (--idle)"));
+            }
             EventKind::EngineFacts { facts, .. } => {
                 let version = facts.version.as_deref().unwrap_or_default();
                 let model = loadline_report::model_words(&facts.model);

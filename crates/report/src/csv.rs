@@ -6,7 +6,7 @@ use loadline_schema::outcome::ErrorKind;
 use loadline_schema::verdict::Bill;
 
 /// A column: its name and the field of a point.
-type Column = (String, Box<dyn Fn(&Document, &Serving, &Point) -> Option<String>>);
+pub(crate) type Column = (String, Box<dyn Fn(&Document, &Serving, &Point) -> Option<String>>);
 
 /// A named count of outcomes.
 type Count = (&'static str, fn(&OutcomeCounts) -> u64);
@@ -90,11 +90,15 @@ fn columns() -> Vec<Column> {
     columns.extend(latency_columns());
     columns.extend(token_columns());
     columns.extend(cost_columns());
+    columns.extend(crate::observed_csv::columns());
     columns.extend(client_columns());
     columns
 }
 
-fn of_point<T: ToString + 'static>(name: &str, field: fn(&Point) -> Option<T>) -> Column {
+pub(crate) fn of_point<T: ToString + 'static>(
+    name: &str,
+    field: fn(&Point) -> Option<T>,
+) -> Column {
     let field = move |_: &Document, _: &Serving, point: &Point| field(point).map(|v| v.to_string());
     (name.to_owned(), Box::new(field))
 }

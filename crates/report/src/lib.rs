@@ -11,6 +11,7 @@ mod latency_csv;
 mod list;
 mod markdown;
 mod metrics;
+mod observed_csv;
 pub mod quantity;
 mod rows_csv;
 mod schema;

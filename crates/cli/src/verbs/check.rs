@@ -3,9 +3,12 @@
 use std::fmt::Write as _;
 
 use loadline_analysis::{SearchSettings, requirements};
+use loadline_clock::RunClock;
 use loadline_report::quantity;
+use loadline_runner::PreparedStage;
 use loadline_schema::engine::EngineStage;
 use loadline_schema::event::{Calibration, EventKind, TargetFacts};
+use loadline_schema::observe::Observing;
 use loadline_schema::plan::{Extent, Load, Plan, ServingStage, Stage};
 use loadline_schema::plan_file::PlanFile;
 use loadline_schema::sla::Sla;
@@ -32,10 +35,14 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let mut page = format!("{name}: a valid plan, \"{}\".\n", plan.name);
     let launcher = Launcher::default();
     let stages = loadline_runner::prepare(&plan, &launcher)?;
+    let (hardware, clock) = (args.hardware.hardware(), RunClock::start());
     for (prepared, stage) in stages.iter().zip(&plan.stages) {
         match stage {
             Stage::Serving(stage) => {
                 Checked::new(prepared.opening_events(), stage).tell(&mut page, &plan);
+                if let PreparedStage::Serving(prepared) = prepared {
+                    tell_evidence(&mut page, &prepared.evidence(&hardware, clock));
+                }
             }
             Stage::Engine(stage) => tell_engine(&mut page, prepared.opening_events(), stage),
             Stage::Storage(stage) => tell_storage(&mut page, prepared.opening_events(), stage),
@@ -128,12 +135,6 @@ impl<'a> Checked<'a> {
                     .to_owned(),
             );
         }
-        if self.facts.as_ref().is_some_and(|facts| !facts.has_metrics) {
-            missing.push(
-                "the server's own metrics: none at /metrics (llama.cpp: start it with --metrics)"
-                    .to_owned(),
-            );
-        }
         missing
     }
 
@@ -190,6 +191,22 @@ impl<'a> Checked<'a> {
             "too few: more trials or requests would do".to_owned()
         };
         line(page, 4, &format!("{name}: the plan gives {at_least}{planned_text}, {verdict}"));
+    }
+}
+
+/// What will be observed beside the load, and what cannot be.
+fn tell_evidence(page: &mut String, observing: &Observing) {
+    let mut found = observing.pages.clone();
+    found.extend(observing.gpus.iter().map(|gpu| format!("GPU {} ({})", gpu.label(), gpu.name)));
+    found.extend(observing.meters.iter().map(|meter| format!("power of {}", meter.name)));
+    found.extend(observing.host.then(|| "this host".to_owned()));
+    if !found.is_empty() {
+        line(page, 2, &format!("observed beside the load: {}", found.join(", ")));
+    }
+    for (kind, missing) in &observing.missing {
+        let grant = missing.grant.as_ref().map(|grant| format!(" (grant it: {grant})"));
+        let grant = grant.unwrap_or_default();
+        line(page, 2, &format!("missing: {kind}: {}{grant}", missing.reason));
     }
 }
 

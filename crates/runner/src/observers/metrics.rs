@@ -69,7 +69,11 @@ impl Pages {
             Err(why) => {
                 let missing = Missing {
                     kind: MissingKind::Unavailable,
-                    reason: format!("{}: {why}", page.name),
+                    reason: format!(
+                        "{}: {why} (llama.cpp has metrics with --metrics, SGLang with \
+                         --enable-metrics)",
+                        page.name
+                    ),
                     grant: None,
                 };
                 self.missing.push(missing);
