@@ -69,14 +69,14 @@ fn verdict(metric: &Value) -> &str {
 }
 
 /// What takes part, and where it may write.
-struct Programs {
+pub(crate) struct Programs {
     truth: PathBuf,
     loadline: PathBuf,
     scratch: PathBuf,
 }
 
 impl Programs {
-    fn build() -> Result<Self> {
+    pub(crate) fn build() -> Result<Self> {
         let root = workspace::root();
         let mut cargo = Command::new("cargo");
         cargo.args(["build", "--release", "--locked", "--quiet"]);
@@ -93,8 +93,13 @@ impl Programs {
         Ok(Self { truth: built("loadline-truth"), loadline: built("loadline"), scratch })
     }
 
+    /// Where runs are kept meanwhile.
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
     /// The document that loadline prints.
-    fn document(&self, arguments: &[&str]) -> Result<Value> {
+    pub(crate) fn document(&self, arguments: &[&str]) -> Result<Value> {
         let output = Command::new(&self.loadline)
             .args(arguments)
             .args(["--json", "--out"])
@@ -107,13 +112,13 @@ impl Programs {
 }
 
 /// A server with a law, ended when dropped.
-struct Server {
+pub(crate) struct Server {
     process: Child,
     url: String,
 }
 
 impl Server {
-    fn start(programs: &Programs, law: &[&str]) -> Result<Self> {
+    pub(crate) fn start(programs: &Programs, law: &[&str]) -> Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let process = Command::new(&programs.truth)
             .arg(port.to_string())
@@ -130,6 +135,11 @@ impl Server {
             std::thread::sleep(std::time::Duration::from_millis(25));
         }
         anyhow::bail!("the server does not answer on port {port}")
+    }
+
+    /// Where it answers.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 }
 

@@ -8,6 +8,7 @@
 mod bench_client;
 mod bench_engine;
 mod bench_judge;
+mod bench_observers;
 mod bench_storage;
 mod docs;
 mod paired;
@@ -32,6 +33,8 @@ usage: cargo xtask <command>
   bench-engine TOOLS Q4_1 Q8_0 [PAIRS]
                    the embedded engine beside llama-bench and llama-batched-bench (in the folder
                    TOOLS), and made models beside real ones (SmolLM2-135M, two files), in turns
+  bench-observers [PAIRS]
+                   load with observers beside the same load without, in turns (15 pairs)
   bench-storage DIR [PAIRS] [--only WORD]
                    loadline storage beside fio on the storage of DIR, in turns (15 pairs)";
 
@@ -51,6 +54,10 @@ fn main() -> ExitCode {
             None => return wrong_usage(),
         },
         ["bench-engine", words @ ..] => match bench_engine::run_with(words) {
+            Some(table) => table.map(|table| println!("{table}")),
+            None => return wrong_usage(),
+        },
+        ["bench-observers", words @ ..] => match bench_observers::run_with(words) {
             Some(table) => table.map(|table| println!("{table}")),
             None => return wrong_usage(),
         },

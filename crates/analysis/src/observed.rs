@@ -93,6 +93,7 @@ pub(crate) fn stage_observed(stage: &StageObservation) -> StageObserved {
         source: end.source,
         looks: end.looks,
         failed: end.failed,
+        first_failure: end.first_failure,
         longest_ns: end.longest_ns,
         interval_ns: end.interval_ns,
         overflowed: end.overflowed,
@@ -106,6 +107,27 @@ pub(crate) fn stage_observed(stage: &StageObservation) -> StageObserved {
         idle: power::idle(stage),
         is_here: stage.observing.is_here,
     }
+}
+
+/// Observers that did not see everything.
+pub(crate) fn observer_warnings(stage: &StageObserved) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for one in &stage.observers {
+        if one.failed > 0 {
+            let why = one.first_failure.as_deref().unwrap_or("no reason was kept");
+            let all = one.looks + one.failed;
+            let message =
+                format!("{}: {} of {all} looks failed; first: {why}", one.source, one.failed);
+            let advice = "the figures rest on the looks that did not";
+            warnings.push(Warning::new("observer_failed", message, advice));
+        }
+        if one.overflowed > 0 {
+            let message = format!("{}: {} samples were lost", one.source, one.overflowed);
+            let advice = "the disk was too slow: a longer --observe-interval, or another --out";
+            warnings.push(Warning::new("samples_lost", message, advice));
+        }
+    }
+    warnings
 }
 
 /// Those of several parts of a run as one each.

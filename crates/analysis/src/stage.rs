@@ -12,7 +12,7 @@ use loadline_schema::sla::Sla;
 use crate::cost::price_serving;
 use crate::input::{StageInput, without_repeats};
 use crate::load_line::load_lines;
-use crate::observed::stage_observed;
+use crate::observed::{observer_warnings, stage_observed};
 use crate::trade_off::relate;
 
 /// A stage with its analysed points.
@@ -41,6 +41,7 @@ pub fn document(
         let StageInput { stage, cost, .. } = result.input;
         let mut serving = serving(result);
         relate(&mut serving);
+        all.extend(serving.observed.iter().flat_map(observer_warnings));
         if let Some(plan) = cost {
             all.extend(price_serving(&mut serving, plan, &stage.points));
         }

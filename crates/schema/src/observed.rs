@@ -159,6 +159,9 @@ pub struct PointEnergy {
     pub net: Option<EnergyFigure>,
     /// Gross energy ÷ time, W.
     pub watts: f64,
+    /// Power of the same meters without load, W.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_watts: Option<f64>,
     /// Each meter.
     pub meters: Vec<MeterEnergy>,
     /// Names of the meters in the sum: those of the whole machine where there are any; else GPUs,
@@ -219,6 +222,9 @@ pub struct ObserverResult {
     pub looks: u64,
     /// Looks that failed.
     pub failed: u64,
+    /// What the first failure said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_failure: Option<String>,
     /// CPU time of its thread ÷ time: share of one core.
     pub cpu_ratio: f64,
     /// Longest look, ns.

@@ -2,7 +2,6 @@
 
 use loadline_schema::cost::CostPlan;
 use loadline_schema::document::{Estimate, Point, Serving};
-use loadline_schema::energy::IdleBaseline;
 use loadline_schema::event::Warning;
 use loadline_schema::observed::PointEnergy;
 use loadline_schema::plan::Load;
@@ -19,10 +18,9 @@ pub(crate) fn price_serving(
     planned: &[Load],
 ) -> Vec<Warning> {
     let places = places(&serving.points, planned);
-    let idle = serving.observed.as_ref().and_then(|observed| observed.idle);
     for (point, place) in serving.points.iter_mut().zip(&places) {
         let throughput = throughput(point);
-        let power = measured_power(point, idle);
+        let power = measured_power(point);
         let price = |found| point_cost(plan, *place, &found, power.as_ref());
         point.cost = throughput.and_then(price);
     }
@@ -33,7 +31,7 @@ pub(crate) fn price_serving(
     let Some(at) = chosen(serving) else { return Vec::new() };
     let Some(mut basis) = basis(&serving.points[at], places[at]) else { return Vec::new() };
     // What was measured and is not used is told with the point's energy.
-    basis.power = measured_power(&serving.points[at], idle).filter(|_| plan.watts.is_empty());
+    basis.power = measured_power(&serving.points[at]).filter(|_| plan.watts.is_empty());
     basis.measured.extend(basis.power_figures());
     serving.cost = cost_report(plan, &basis);
     let mut warnings = cost_warnings(plan, &basis);
@@ -44,11 +42,11 @@ pub(crate) fn price_serving(
 }
 
 /// The power that meters showed at a point, where that is sound.
-fn measured_power(point: &Point, idle: Option<IdleBaseline>) -> Option<MeasuredPower> {
+fn measured_power(point: &Point) -> Option<MeasuredPower> {
     let energy = point.observed.as_ref()?.energy.as_ref().filter(|energy| energy.gross.valid)?;
     Some(MeasuredPower {
         busy_watts: energy.watts,
-        idle_watts: idle.map(|idle| idle.watts),
+        idle_watts: energy.idle_watts,
         meters: meters(energy),
     })
 }

@@ -122,11 +122,12 @@ fn of_meter(meter: &Meter, samples: &[(u64, f64)], span: EnergyWindow) -> Option
 
 /// The power without load; `None` where it was not measured, or the server was at work.
 pub(super) fn idle(stage: &StageObservation) -> Option<IdleBaseline> {
-    let (from_ns, to_ns) = stage.observing.idle?;
-    if was_busy(stage) {
-        return None;
-    }
-    idle_baseline(&metered(stage, &[EnergyWindow { from_ns, to_ns }])?.sum)
+    idle_baseline(&idle_metered(stage)?.sum)
+}
+
+fn idle_metered(stage: &StageObservation) -> Option<Metered> {
+    let (from_ns, to_ns) = stage.observing.idle.filter(|_| !was_busy(stage))?;
+    metered(stage, &[EnergyWindow { from_ns, to_ns }])
 }
 
 /// Whether the server had requests while the idle power was taken: somebody else's.
@@ -152,7 +153,10 @@ pub(super) fn energy(
         return None;
     }
     let Metered { meters, sum, added, is_whole } = metered(stage, &spans(windows))?;
-    let both = gross_net(sum, idle(stage));
+    // Other meters would be another machine.
+    let idle = idle_metered(stage).filter(|idle| idle.added == added);
+    let idle = idle.and_then(|idle| idle_baseline(&idle.sum));
+    let both = gross_net(sum, idle);
     let watts = both.gross.watts()?;
     let net_watts = both.net.as_ref().filter(|net| net.valid).and_then(EnergyFigure::watts);
     let output = point.output_tokens_per_s.map(|rate| rate.value);
@@ -162,6 +166,7 @@ pub(super) fn energy(
     let each = |watts: f64, rate: Option<f64>| rate.filter(|rate| *rate > 0.0).map(|r| watts / r);
     Some(PointEnergy {
         watts,
+        idle_watts: idle.map(|idle| idle.watts),
         meters,
         added,
         is_whole,

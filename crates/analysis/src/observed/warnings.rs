@@ -32,7 +32,7 @@ pub(super) fn of(
         ];
         warnings.extend(tokens.into_iter().flatten());
     }
-    warnings.extend(restarted(stage, trials));
+    warnings.extend(left_out(stage, trials));
     warnings.extend(energy(observed));
     warnings.extend(throttled(observed));
     warnings.extend(stolen(observed));
@@ -87,16 +87,26 @@ fn preempted(server: &ServerObserved) -> Option<Warning> {
     Some(Warning::new("preempted", message, advice))
 }
 
-fn restarted(stage: &StageObservation, trials: &[ClientSide]) -> Option<Warning> {
-    let mut windows = stage.pages.iter().flat_map(|page| {
-        trials.iter().filter_map(|trial| Some((page.source.as_str(), page.trials.get(&trial.id)?)))
+/// A restart of the server, or the first metric that says nothing.
+fn left_out(stage: &StageObservation, trials: &[ClientSide]) -> Option<Warning> {
+    let windows = || {
+        stage.pages.iter().flat_map(|page| {
+            let of_page = move |trial: &ClientSide| page.trials.get(&trial.id);
+            trials.iter().filter_map(of_page).map(|window| (page.source.as_str(), window))
+        })
+    };
+    let restart = windows().find_map(|(source, window)| {
+        Some((source, window.invalid.iter().find(|invalid| invalid.metric.is_none())?))
     });
-    let (source, invalid) = windows.find_map(|(source, window)| {
-        let invalid = window.invalid.iter().find(|invalid| invalid.metric.is_none())?;
-        Some((source, invalid))
-    })?;
-    let message = format!("{source}: {} while a trial went on", invalid.message);
-    Some(Warning::new("server_restarted", message, "its counters of that trial are left out"))
+    if let Some((source, invalid)) = restart {
+        let message = format!("{source}: {} while a trial went on", invalid.message);
+        let advice = "its counters of that trial are left out";
+        return Some(Warning::new("server_restarted", message, advice));
+    }
+    let (source, invalid) =
+        windows().find_map(|(source, window)| Some((source, window.invalid.first()?)))?;
+    let message = format!("{source}: {}", invalid.message);
+    Some(Warning::new("server_metric_invalid", message, "the metric is left out"))
 }
 
 fn energy(observed: &Observed) -> Option<Warning> {

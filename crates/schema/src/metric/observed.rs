@@ -264,6 +264,16 @@ pub(super) const OBSERVATIONS: &[Metric] = &[
         ..OBSERVED
     },
     Metric {
+        key: "observed.energy.idle_watts",
+        name: "Idle power of the same meters",
+        unit: "W",
+        shape: "number",
+        formula: "energy ÷ time of the meters in `added` over the time without load before the stage",
+        from: &["series", "value", "at_ns"],
+        notes: "Absent where other meters were sound then, or the server was at work. `[cost]` prices idle hours with it.",
+        ..OBSERVED
+    },
+    Metric {
         key: "observed.energy.meters",
         name: "Meters",
         unit: "J",
