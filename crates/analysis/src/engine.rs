@@ -274,6 +274,13 @@ fn cautions(input: &EngineInput<'_>, cell: &EngineCell, mbu: Option<f64>) -> Vec
             "utilisation of memory bandwidth means something for models larger than the caches",
         ));
     }
+    if input.cost.is_some_and(|cost| cost.electricity_per_kwh.is_some() && cost.watts.is_empty()) {
+        warnings.push(Warning::new(
+            "power_unknown",
+            "electricity has no share in the cost of an engine: its power is not measured",
+            "state the watts under load (--watts, or watts in [cost])",
+        ));
+    }
     warnings
 }
 

@@ -4,6 +4,7 @@
 use loadline_schema::document::{Point, Serving};
 use loadline_schema::energy::{EnergyClass, EnergyFigure};
 use loadline_schema::gpu::{GpuStat, GpuSummary};
+use loadline_schema::host_sample::NetworkRates;
 use loadline_schema::latency::{LatencyResult, QuantileResult};
 use loadline_schema::observe::ObserverKind;
 use loadline_schema::observed::{
@@ -230,14 +231,13 @@ fn host(page: &mut Page, points: &[Point], stage: &StageObserved) {
     table(page, "Host", &format!("of {whose}, in the measure windows"), points, columns);
 }
 
-/// All interfaces together.
+/// All interfaces together; `None` for a network that carried next to nothing.
 fn network(host: &HostObserved, is_in: bool) -> Option<String> {
-    if host.networks.is_empty() {
-        return None;
-    }
-    let rates = host.networks.values();
-    let bytes: f64 = rates.map(|r| if is_in { r.rx_bytes_per_s } else { r.tx_bytes_per_s }).sum();
-    Some(quantity::number(bytes / 1e6))
+    const LEAST_BYTES_PER_S: f64 = 1e4;
+    let sum = |of: fn(&NetworkRates) -> f64| -> f64 { host.networks.values().map(of).sum() };
+    let (rx, tx) = (sum(|rates| rates.rx_bytes_per_s), sum(|rates| rates.tx_bytes_per_s));
+    let bytes = if is_in { rx } else { tx };
+    (rx + tx >= LEAST_BYTES_PER_S).then(|| quantity::number(bytes / 1e6))
 }
 
 fn observers(page: &mut Page, stage: &StageObserved) {
