@@ -144,8 +144,8 @@ fn assert_is_between(document: &Value, first: &str, second: &str) {
 }
 
 /// A moment between a scrape and the next.
-fn after(sample: Sample) -> f64 {
-    sample.at_s + 0.25
+fn after(scrapes: &[Sample], at: usize) -> f64 {
+    f64::midpoint(scrapes[at].at_s, scrapes[at + 1].at_s)
 }
 
 fn document(text: &str) -> Value {
@@ -165,8 +165,9 @@ fn what_prometheus_has_stored_is_told_exactly() {
     let load = Load::on(truth.addr());
     let scrapes = prometheus.await_samples(PAGES, 9);
     drop(load);
-    let (first, last) = (scrapes[1], scrapes[scrapes.len() - 2]);
-    let (start_s, end_s) = (after(first), after(last));
+    let (first, last) = (1, scrapes.len() - 2);
+    let (start_s, end_s) = (after(&scrapes, first), after(&scrapes, last));
+    let (first, last) = (scrapes[first], scrapes[last]);
     let (start, end) = (format!("{start_s:.3}"), format!("{end_s:.3}"));
     let url = prometheus.url();
     let window = ["--prometheus", &url, "--job", "truth", "--start", &start, "--end", &end];
@@ -248,10 +249,11 @@ fn a_restart_within_the_window_is_seen_with_and_without_a_start_time() {
         complete(new.addr());
         let seen = prometheus.await_samples(PAGES, 3).len();
         has(2.0);
-        let scrapes = prometheus.await_samples(PAGES, seen + 3);
-        let first = prometheus.samples(series).into_iter().find(|sample| sample.value == 1.0);
+        prometheus.await_samples(PAGES, seen + 3);
+        let scrapes = prometheus.samples(series);
+        let first = scrapes.iter().position(|sample| sample.value == 1.0);
         let first = first.expect("invariant: it was there");
-        let (start, end) = (after(first), after(scrapes[scrapes.len() - 2]));
+        let (start, end) = (after(&scrapes, first), after(&scrapes, scrapes.len() - 2));
         let (start, end, url) = (format!("{start:.3}"), format!("{end:.3}"), prometheus.url());
         let (code, text, words) =
             latency(&["--prometheus", &url, "--job", "truth", "--start", &start, "--end", &end]);
@@ -268,11 +270,11 @@ fn a_wrong_job_and_an_empty_window_are_told() {
     let scrapes = prometheus.await_samples(series, 3);
     prometheus.await_samples("up{job=\"idle\"}", 1);
     let url = prometheus.url();
-    let end = format!("{:.3}", after(scrapes[1]));
+    let end = format!("{:.3}", after(&scrapes, 1));
     let ask = |job: &str, start: &str, end: &str| {
         latency(&["--prometheus", &url, "--job", job, "--start", start, "--end", end])
     };
-    let first = format!("{:.3}", after(scrapes[0]));
+    let first = format!("{:.3}", after(&scrapes, 0));
     let too_soon = format!("{:.3}", scrapes[0].at_s - 600.0);
     let (then, later) = ("2020-01-01T00:00:00Z", "2020-01-01T01:00:00Z");
     for (job, start, end, part) in [
@@ -333,7 +335,7 @@ fn llama_cpp_has_no_histograms_and_that_is_said() {
         let count = samples.iter().filter(|sample| sample.value > 0.0).count();
         (count >= 3).then_some(samples)
     });
-    let (start, end) = (after(scrapes[0]), after(scrapes[scrapes.len() - 2]));
+    let (start, end) = (after(&scrapes, 0), after(&scrapes, scrapes.len() - 2));
     let (start, end, url) = (format!("{start:.3}"), format!("{end:.3}"), prometheus.url());
     let (code, text, words) =
         latency(&["--prometheus", &url, "--job", "llama", "--start", &start, "--end", &end]);
