@@ -2,6 +2,7 @@
 //! samples at or before a moment. Never a rate: what was scraped is taken as it was.
 
 mod answer;
+mod restarts;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use super::page::Web;
 use super::when::{in_words, moment_s};
 use crate::exit::Failure;
 use crate::latency_args::{ConnectionArgs, PrometheusArgs};
-use answer::{MetadataOf, Raw, read};
+use answer::{Answer, MetadataOf, Raw, read};
 
 const DEFAULT_LOOKBACK: DurationNs = DurationNs(300_000_000_000);
 /// Only what a histogram or counter has, and the sign of a restart: gauges would make the answer longer.
@@ -52,6 +53,7 @@ pub(super) fn looks(args: &PrometheusArgs, connection: &ConnectionArgs) -> Resul
     let types = archive.types(&mut warnings);
     let first = archive.snapshot(start_s, &types, &mut warnings)?;
     let second = archive.snapshot(end_s, &types, &mut warnings)?;
+    archive.is_one_process(start_s, end_s, [&first, &second])?;
     let name = archive.web.name();
     let source = format!("job {job} at {name}, {} to {}", in_words(start_s), in_words(end_s));
     Ok(Looks { source, first, second, warnings, is_live: false })
@@ -111,15 +113,13 @@ impl Archive<'_> {
         warnings: &mut Vec<Warning>,
     ) -> Result<Snapshot, Failure> {
         let lookback_ms = (self.lookback_s * 1e3).round().max(1.0);
-        let job = self.job.replace('\\', "\\\\").replace('"', "\\\"");
-        let query = format!("{{job=\"{job}\",__name__=~\"{NAMES}\"}}[{lookback_ms}ms]");
-        let path = format!("/api/v1/query?query={}&time={at_s:.3}", percent_encoded(&query));
-        let name = format!("{}/api/v1/query", self.web.name());
-        let answer = read::<Raw>(&self.web.get(&path, &name)?, &name)?;
+        let job = quoted(self.job);
+        let query = format!("{{job={job},__name__=~\"{NAMES}\"}}[{lookback_ms}ms]");
+        let answer = self.query(&query, at_s)?;
         for text in answer.warnings {
             warnings.push(Warning::new("prometheus_says", format!("Prometheus warns: {text}"), ""));
         }
-        let series = answer.told.series(&name)?;
+        let series = answer.told.series(&self.query_name())?;
         if series.is_empty() {
             return Err(self.nothing(at_s));
         }
@@ -140,6 +140,18 @@ impl Archive<'_> {
         Ok(builder.finish())
     }
 
+    /// What is asked for by [`Self::query`].
+    fn query_name(&self) -> String {
+        format!("{}/api/v1/query", self.web.name())
+    }
+
+    /// The answer to an instant query at a moment.
+    fn query(&self, query: &str, at_s: f64) -> Result<Answer<Raw>, Failure> {
+        let path = format!("/api/v1/query?query={}&time={at_s:.3}", percent_encoded(query));
+        let name = self.query_name();
+        read(&self.web.get(&path, &name)?, &name)
+    }
+
     /// Why there is no sample, with the jobs that there are.
     fn nothing(&self, at_s: f64) -> Failure {
         let name = format!("{}/api/v1/label/job/values", self.web.name());
@@ -147,11 +159,18 @@ impl Archive<'_> {
             .web
             .get("/api/v1/label/job/values", &name)
             .and_then(|reply| read::<Vec<String>>(&reply, &name));
-        let jobs = jobs.map(|answer| answer.told.join(", ")).unwrap_or_default();
-        let jobs =
-            if jobs.is_empty() { String::new() } else { format!("; it has the jobs {jobs}") };
+        let jobs = jobs.map(|answer| answer.told).unwrap_or_default();
+        let hint = if jobs.iter().any(|job| job == self.job) {
+            "; was its server up and scraped then, and does Prometheus keep samples for so long? \
+             --start and --end choose the window, --lookback how far before either a sample may lie"
+                .to_owned()
+        } else if jobs.is_empty() {
+            String::new()
+        } else {
+            format!("; it has the jobs {}", jobs.join(", "))
+        };
         Failure::usage(format!(
-            "{} has no histogram or counter of the job {} in the {} s before {}{jobs}",
+            "{} has no histogram or counter of the job {} in the {} s before {}{hint}",
             self.web.name(),
             self.job,
             self.lookback_s,
@@ -214,6 +233,11 @@ impl<'a> Scrapes<'a> {
     }
 }
 
+/// A text as a query has it.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
 fn percent_encoded(text: &str) -> String {
     let encoded = text.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
@@ -233,6 +257,7 @@ mod tests {
         assert_eq!(server_and_prefix("http://p:9090/"), ("http://p:9090", ""));
         assert_eq!(server_and_prefix("https://p/prom/"), ("https://p", "/prom"));
         assert_eq!(server_and_prefix("unix:/run/p"), ("unix:/run/p", ""));
+        assert_eq!(quoted("a\"b\\c"), r#""a\"b\\c""#);
         assert_eq!(percent_encoded("{a=\"é\"}[5m]"), "%7Ba%3D%22%C3%A9%22%7D%5B5m%5D");
     }
 }

@@ -1,6 +1,6 @@
 //! Answers of a Prometheus server's HTTP API, as far as they are read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use loadline_serving::ask::Reply;
 use serde::Deserialize;
@@ -83,6 +83,12 @@ pub(super) struct Series {
 }
 
 impl Raw {
+    /// The servers of what was found, whatever kind of answer it is.
+    pub(super) fn instances(&self) -> BTreeSet<String> {
+        let labels = self.result.iter().map(|series| series.metric.get("instance"));
+        labels.map(|instance| instance.cloned().unwrap_or_default()).collect()
+    }
+
     /// The series with samples; native histograms have none that is a number, and are passed over.
     pub(super) fn series(self, name: &str) -> Result<Vec<Series>, Failure> {
         if self.result_type != "matrix" {
@@ -113,6 +119,11 @@ impl Series {
 
     pub(super) fn instance(&self) -> &str {
         self.labels.get("instance").map_or("", String::as_str)
+    }
+
+    /// Raw samples: s since the Unix epoch, value.
+    pub(super) fn samples(&self) -> &[(f64, f64)] {
+        &self.samples
     }
 
     /// Time of the last sample, s since the Unix epoch.
