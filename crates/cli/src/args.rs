@@ -8,8 +8,8 @@ use loadline_schema::units::Ratio;
 
 use crate::cost_args::CostArgs;
 use crate::engine_args::EngineArgs;
-use crate::latency_args::LatencyArgs;
 use crate::gpu_args::GpuArgs;
+use crate::latency_args::LatencyArgs;
 use crate::serving_args::ServingArgs;
 use crate::sla_args::SlaArgs;
 use crate::storage_args::StorageArgs;

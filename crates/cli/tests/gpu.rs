@@ -196,7 +196,11 @@ fn what_fails_is_ours_with_125() {
 }
 
 /// Starts a command that says when it is there, and sends loadline alone a signal then.
-fn signalled(machine: &Machine, script: &str, signal: Signal) -> (Option<i32>, Option<i32>, String) {
+fn signalled(
+    machine: &Machine,
+    script: &str,
+    signal: Signal,
+) -> (Option<i32>, Option<i32>, String) {
     let mut command = machine.command(&["--", "sh", "-c", script]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());

@@ -280,6 +280,9 @@ pub struct GpuReading {
     /// Over which time the ratios and rates are averages, ns; absent: the source does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over_ns: Option<u64>,
+    /// Time between two steps of the energy counter, as measured, ns; absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_step_ns: Option<u64>,
     /// What was read.
     pub values: BTreeMap<GpuField, f64>,
     /// What was not.
@@ -299,6 +302,7 @@ impl GpuReading {
             name: name.into(),
             at_ns,
             over_ns: None,
+            energy_step_ns: None,
             values: BTreeMap::new(),
             missing: BTreeMap::new(),
         }
