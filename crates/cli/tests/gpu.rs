@@ -95,11 +95,9 @@ fn eight_h100_once() {
     let machine = Machine::nvidia(H100_SCRIPT);
     let (code, text, words) = machine.gpu(&[]);
     assert_eq!((code, words.as_str()), (Some(0), ""));
-    // The fake's counter grows with each look, not with time; so does what rests on it.
-    insta::with_settings!({filters => vec![
-        (r"in \d+ ms", "in [time]"),
-        (r"\?\d+(\.\d+)?", "?[energy]"),
-    ]}, { insta::assert_snapshot!(text) });
+    insta::with_settings!({filters => vec![(r"in \d+ ms", "in [time]")]}, {
+        insta::assert_snapshot!(text)
+    });
 
     let document = machine.json(&[]);
     assert_eq!(indices(&document), [0, 1, 2, 3, 4, 5, 6, 7]);
@@ -216,8 +214,9 @@ fn signalled(
 #[test]
 fn a_signal_reaches_the_command_whose_end_decides() {
     let machine = Machine::nvidia(H100_SCRIPT);
-    let told = "trap 'echo told; exit 9' INT; echo ready; while :; do sleep 0.05; done";
-    let (code, signal, text) = signalled(&machine, told, Signal::SIGINT);
+    // Not SIGINT: a shell ignores it for ever where it was ignored at its start, as behind `&`.
+    let told = "trap 'echo told; exit 9' TERM; echo ready; while :; do sleep 0.05; done";
+    let (code, signal, text) = signalled(&machine, told, Signal::SIGTERM);
     assert_eq!((code, signal, text.as_str()), (Some(9), None, "ready\ntold\n"));
     let dies = "echo ready; exec sleep 600";
     let (code, signal, _) = signalled(&machine, dies, Signal::SIGTERM);
@@ -241,7 +240,8 @@ fn raw_readings_have_dcgmis_words() {
     assert!(rows.len() >= 16 && rows.len().is_multiple_of(8), "{}", rows.len());
     assert!(rows.iter().all(|row| row.len() == heads.len()));
     let active = heads.iter().position(|head| *head == "SMACT").unwrap();
-    assert!(rows.last().unwrap()[active].parse::<f64>().is_ok());
+    // The last look may come too soon after the one before it for GPM.
+    assert!(rows.iter().any(|row| row[active].parse::<f64>().is_ok()), "{text}");
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn the_gpus_of_a_process() {
     let document = machine.json(&["--pid", "70", "--for", "200ms", "--interval", "100ms"]);
     assert_eq!(indices(&document), [1]);
     let (_, text, _) = machine.gpu(&["--pid", "70", "--for", "100ms"]);
-    assert!(text.contains("Process 70 and its children held 1.00 GiB on GPU 1"), "{text}");
+    assert!(text.contains("Process 70 and its children held 1 GiB on GPU 1"), "{text}");
 
     machine.process(71, 1);
     let document = machine.json(&["--pid", "71", "--for", "100ms"]);

@@ -18,7 +18,6 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(is_quiet: bool, end_ns: Option<u64>) -> Self {
-        use std::io::IsTerminal;
         let is_terminal = std::io::stderr().is_terminal();
         let bar = (!is_quiet && is_terminal).then(indicatif::ProgressBar::new_spinner);
         Self { bar, is_quiet, end_ns }
