@@ -54,7 +54,7 @@ pub enum GpuError {
         reason: String,
     },
     /// `dcgmi` could not be started or ended.
-    #[error("{program}: {reason}")]
+    #[error("{}{reason}", elsewhere(.program))]
     Dcgmi {
         /// What was started.
         program: String,
@@ -67,6 +67,11 @@ pub enum GpuError {
         /// Where it was looked for.
         folder: String,
     },
+}
+
+/// The program, where it is not the usual one of the name.
+fn elsewhere(program: &str) -> String {
+    if program == "dcgmi" { String::new() } else { format!("{program}: ") }
 }
 
 /// Something that reads GPUs.

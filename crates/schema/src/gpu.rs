@@ -257,6 +257,18 @@ spelled! {
     }
 }
 
+impl GpuSource {
+    /// For people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Nvml => "NVML",
+            Self::DcgmExporter => "dcgm-exporter",
+            Self::Dcgmi => "dcgmi dmon",
+            Self::Amdgpu => "amdgpu's files",
+        }
+    }
+}
+
 /// One look at one GPU (or at one MIG instance). Each field is in `values` or in `missing`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuReading {

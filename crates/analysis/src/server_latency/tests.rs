@@ -113,6 +113,13 @@ fn meanings_come_first_and_others_by_name() {
     let report = server_latency(&window, &of("nothing"));
     assert_eq!(codes(&report.warnings), ["metric_not_found"]);
     assert!(report.warnings[0].advice.contains("request_size_bytes"));
+    let advice = |wanted: &str| server_latency(&window, &of(wanted)).warnings[0].advice.clone();
+    for wanted in ["ttfft", "TTFT_", "first_token", "time_to_first_tokens"] {
+        let advice = advice(wanted);
+        let near = "did you mean ttft (vllm:time_to_first_token_seconds)";
+        assert!(advice.starts_with(near), "{wanted}: {advice}");
+    }
+    assert!(advice("nothing").starts_with("there are "));
 }
 
 #[test]
@@ -210,6 +217,11 @@ fn nothing_is_explained() {
     assert_eq!(codes(&server_latency(&restarted, &settings(&[])).warnings), ["window_invalid"]);
     let one = MetricWindow { invalid: vec![invalid(Some("a"))], ..MetricWindow::default() };
     assert_eq!(codes(&server_latency(&one, &settings(&[])).warnings), ["metric_invalid"]);
+    let both = [Some("a"), Some("b"), Some("c")].map(invalid);
+    let several = MetricWindow { invalid: both.into(), ..MetricWindow::default() };
+    let warnings = server_latency(&several, &settings(&[])).warnings;
+    assert_eq!(codes(&warnings), ["metric_invalid"], "one reason is told once");
+    assert!(warnings[0].message.starts_with("3 metrics were left out"), "{}", warnings[0].message);
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Nvml {
     pub fn open(library: &Path, settings: NvmlSettings) -> Result<Self, GpuError> {
         let failed = |error: &NvmlError| GpuError::Library {
             library: library.display().to_string(),
-            reason: error.to_string(),
+            reason: reason(error, library),
             remedy: remedy(error),
         };
         let nvml = nvml_wrapper::Nvml::builder().lib_path(library.as_os_str()).init();
@@ -273,6 +273,16 @@ impl GpuReader for Nvml {
         let count = self.count()?;
         Ok((0..count).flat_map(|index| self.gpu(index, now_ns)).collect())
     }
+}
+
+/// What the library or its loader says. The loader names the library, and so do we.
+fn reason(error: &NvmlError, library: &Path) -> String {
+    let text = match error {
+        NvmlError::LibloadingError(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    let named = format!("{}: ", library.display());
+    text.strip_prefix(&named).map(str::to_owned).unwrap_or(text)
 }
 
 fn remedy(error: &NvmlError) -> &'static str {

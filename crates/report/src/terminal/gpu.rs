@@ -58,7 +58,7 @@ fn watched(page: &mut Page, gpus: &[GpuSummary]) {
         "{} in {} by {}",
         counted(most, "reading", "readings"),
         quantity::duration(gpus.iter().map(|gpu| gpu.over_ns).max().unwrap_or_default() as f64),
-        source_words(first.source),
+        first.source.in_words(),
     );
     page.heading("GPUs", &note);
     names(page, gpus);
@@ -76,15 +76,6 @@ fn watched(page: &mut Page, gpus: &[GpuSummary]) {
     }
     let missing = gpus.iter().map(|gpu| (key(gpu), &gpu.missing));
     reasons(page, "Not to be had", missing, gpus.len(), |field| ASKED_FOR.contains(&field));
-}
-
-const fn source_words(source: GpuSource) -> &'static str {
-    match source {
-        GpuSource::Nvml => "NVML",
-        GpuSource::DcgmExporter => "dcgm-exporter",
-        GpuSource::Dcgmi => "dcgmi dmon",
-        GpuSource::Amdgpu => "amdgpu's files",
-    }
 }
 
 fn key(gpu: &GpuSummary) -> String {
@@ -191,9 +182,17 @@ fn pictures(page: &mut Page, gpus: &[GpuSummary], title: &str, field: GpuField) 
     let width = drawn.iter().map(|(key, _)| words::columns(key)).max().unwrap_or_default();
     for (key, line) in drawn {
         let room = page.style.columns().saturating_sub(width + 2);
-        let bars: String = line.iter().take(room).map(|value| bar(*value, top)).collect();
+        let bars: String = held(line).take(room).map(|value| bar(value, top)).collect();
         page.line(&format!("{key:>width$}  {bars}"));
     }
+}
+
+/// With fewer readings than parts, each reading stands for the time since the one before it, as the
+/// figures do; a longer time without any stays blank.
+fn held(line: &[Option<f64>]) -> impl Iterator<Item = Option<f64>> {
+    let found = line.iter().flatten().count().max(1);
+    let most = 2 * line.len().div_ceil(found);
+    (0..line.len()).map(move |at| line[at..].iter().take(most).copied().find_map(|value| value))
 }
 
 fn bar(value: Option<f64>, top: f64) -> char {
@@ -293,7 +292,7 @@ pub fn gpu_check(
             0 => String::new(),
             n => format!(" and {}", counted(n, "MIG instance", "MIG instances")),
         };
-        let note = format!("{whole}{instances} by {}", source_words(first.source));
+        let note = format!("{whole}{instances} by {}", first.source.in_words());
         page.heading("What can be read", &note);
         page.table(&Table::new(check_columns(readings, gpus.len())));
         let missing = readings.iter().map(|r| (labelled(&r.host, r.label()), &r.missing));
@@ -304,7 +303,7 @@ pub fn gpu_check(
     if !passed_over.is_empty() {
         page.heading("Sources that were not taken", "");
         for (source, reason) in passed_over {
-            let text = format!("{}: {}", source_words(*source), plain(reason));
+            let text = format!("{}: {}", source.in_words(), plain(reason));
             page.hanging("", "  ", &text, Tone::Plain);
         }
     }

@@ -59,10 +59,11 @@ fn page(url: &str) -> Result<Fetch, Failure> {
 }
 
 pub(super) fn no_gpu(passed_over: &[PassedOver]) -> String {
-    let looked: String = passed_over
-        .iter()
-        .map(|passed| format!("\n  {}: {}", passed.source, passed.reason))
-        .collect();
+    let told = |passed: &PassedOver| {
+        let text = format!("{}: {}", passed.source.in_words(), passed.reason);
+        format!("\n{}", loadline_report::indented(&text, 2, 80).trim_end())
+    };
+    let looked: String = passed_over.iter().map(told).collect();
     format!("there is no GPU that can be read; looked for:{looked}")
 }
 
@@ -80,7 +81,7 @@ pub(super) fn checked(args: &GpuArgs, opened: Opened, clock: RunClock) -> Result
     }
     let text = if args.json {
         let warnings = passed.iter().map(|passed| {
-            let message = format!("{}: {}", passed.source, passed.reason);
+            let message = format!("{}: {}", passed.source.in_words(), passed.reason);
             Warning::new("gpu_source_passed_over", message, "")
         });
         loadline_report::json(&document(&readings, warnings.collect()))

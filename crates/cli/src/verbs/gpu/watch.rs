@@ -142,8 +142,11 @@ impl Watch {
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let told = |(source, failed): (&GpuSource, &Failed)| {
             let message = format!(
-                "{source} gave nothing at {} of {} looks; first: {}",
-                failed.looks, self.looks, failed.first
+                "{} gave nothing at {} of {} looks; first: {}",
+                source.in_words(),
+                failed.looks,
+                self.looks,
+                failed.first
             );
             Warning::new("gpu_source_failed", message, "`loadline gpu --check` looks again")
         };

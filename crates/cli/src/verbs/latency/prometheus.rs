@@ -54,7 +54,7 @@ pub(super) fn looks(args: &PrometheusArgs, connection: &ConnectionArgs) -> Resul
     let second = archive.snapshot(end_s, &types, &mut warnings)?;
     let name = archive.web.name();
     let source = format!("job {job} at {name}, {} to {}", in_words(start_s), in_words(end_s));
-    Ok(Looks { source, first, second, warnings, is_live: false })
+    Ok(Looks { source, first, second, warnings, pages: None, is_live: false })
 }
 
 /// The server of a URL, and the path under which its API lies.
