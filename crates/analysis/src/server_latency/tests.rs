@@ -152,10 +152,19 @@ fn attainment_is_exact_on_a_bound_alone() {
     let tail = of("queue_p99<=2s");
     assert_eq!((tail.share, tail.low, tail.high, tail.met), (Some(0.99), 0.99, 1.0, Some(true)));
     let inside = result.warnings.iter().find(|w| w.message.contains("queue_p99<=400ms"));
-    assert!(inside.expect("told").advice.contains("0.3 or 0.5"));
+    assert!(inside.expect("told").advice.contains("0.3 or 0.5 seconds"));
     assert!(!result.warnings.iter().any(|warning| warning.message.contains("queue<=300ms")));
     let report = server_latency(&window, &settings(&["ttft<=1s"]));
     assert_eq!(codes(&report.warnings), ["bound_unused"]);
+}
+
+#[test]
+fn attainment_is_exact_where_no_value_lies_around_the_bound() {
+    let buckets = [(0.25, 100.0), (0.5, 100.0), (INF, 100.0)];
+    let window = window(vec![("tgi_request_queue_duration", vec![series(&[], &buckets, 20.0)])]);
+    let result = &server_latency(&window, &settings(&["queue<=300ms"])).results[0];
+    assert!(result.attainment["queue<=300ms"].exact);
+    assert!(result.warnings.is_empty(), "{:?}", result.warnings);
 }
 
 #[test]

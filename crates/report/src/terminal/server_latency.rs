@@ -16,7 +16,7 @@ mod picture;
 /// Significant digits of a bound: as many as servers write.
 const BOUND_DIGITS: usize = 6;
 /// So many histograms are all shown with their buckets.
-const FEW: usize = 3;
+const FEW: usize = 5;
 
 /// How the values of one histogram are shown: in which unit, and what to multiply them by.
 struct Scale {
@@ -89,11 +89,14 @@ pub(super) fn section(page: &mut Page, document: &Document, is_alone: bool) {
     for result in pictured {
         details(page, result);
     }
+    if told.is_empty() {
+        return;
+    }
     page.blank();
-    if !others.is_empty() {
-        let first = plain(&others[0].metric);
+    if let Some(other) = others.first() {
         let note = format!(
-            "Buckets of the others, one at a time: --metric {first}, or with --format json of all."
+            "Buckets of the others: --metric {}, say; of all of them: --json.",
+            plain(&other.metric)
         );
         page.paragraph(&note, 0, Tone::Faint);
     }
@@ -133,7 +136,10 @@ fn labels(result: &LatencyResult) -> String {
 fn overview(page: &mut Page, results: &[&LatencyResult]) {
     let scales: Vec<Scale> = results.iter().map(|result| Scale::of(result)).collect();
     let most = page.style.columns() / 3;
-    let keys = results.iter().map(|result| words::cut(&title(result), most)).collect();
+    // Of one metric by its labels, these tell the rows apart, and its name heads the page below.
+    let is_one = results.iter().all(|r| r.metric == results[0].metric && !r.labels.is_empty());
+    let key = |result: &&LatencyResult| if is_one { labels(result) } else { title(result) };
+    let keys = results.iter().map(|result| words::cut(&key(result), most)).collect();
     let means = results.iter().zip(&scales);
     let means = means.map(|(r, scale)| r.mean.map_or(ABSENT.into(), |mean| scale.number(mean)));
     let mut columns = vec![

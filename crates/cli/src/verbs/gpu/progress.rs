@@ -51,7 +51,7 @@ impl Progress {
                 }
             }
         }
-        let mut words = format!("{}{end}", quantity::duration(watch.clock.now_ns() as f64));
+        let mut words = format!("{}{end}", quantity::duration(watch.since_first_ns() as f64));
         if let Some((watts, _)) = sums.get(&GpuField::PowerW) {
             words += &format!("  power {} W", quantity::number(*watts));
         }

@@ -133,6 +133,12 @@ impl Watch {
         self.look();
     }
 
+    /// Since the first look that gave something, ns.
+    pub(super) fn since_first_ns(&self) -> u64 {
+        let first = self.readings.first().map(|reading| reading.at_ns);
+        first.map_or(0, |first| self.clock.now_ns().saturating_sub(first))
+    }
+
     /// The last reading of each GPU and instance.
     pub(super) fn latest(&self) -> impl Iterator<Item = &GpuReading> {
         self.last.values().filter_map(|at| self.readings.get(*at))
