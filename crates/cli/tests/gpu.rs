@@ -43,6 +43,10 @@ impl Machine {
         self.dir.path().join(name).display().to_string()
     }
 
+    fn script(&self, script: &str) {
+        std::fs::write(self.nvml.with_file_name("fake_nvml.conf"), script).unwrap();
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(cargo_bin("loadline"));
         command.arg("gpu").arg("--nvml").arg(&self.nvml).arg("--no-dcgmi");
@@ -307,4 +311,47 @@ fn an_exporter_that_was_named_is_read_alone() {
     let (code, _, words) = machine.gpu(&["--exporter", &url]);
     assert_eq!(code, Some(3));
     assert!(words.contains("cannot reach"), "{words}");
+}
+
+#[test]
+fn a_gpu_that_falls_off_the_bus_is_told() {
+    let machine = Machine::nvidia("gpus 1\n");
+    let mut command = machine.command(&["--for", "10m", "--interval", "20ms", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    // From here on every look finds it gone; the last look, after Ctrl-C, is one of them.
+    machine.script("gpus 1\nfail nvmlDeviceGetHandleByIndex_v2 15\n");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let (code, text, _) = told(child.wait_with_output().unwrap());
+    assert_eq!(code, Some(6));
+    let document = document(&text);
+    assert_eq!(document["gpu"][0]["name"], "NVIDIA H100 80GB HBM3");
+    let warning = &document["warnings"][0];
+    assert_eq!(warning["code"], "gpu_gone");
+    assert!(warning["message"].as_str().unwrap().contains("fell off the bus"), "{warning}");
+}
+
+#[test]
+fn a_driver_that_refuses_is_told_with_what_to_do() {
+    let machine = Machine::nvidia("fail nvmlInit_v2 4\n");
+    let (code, text, words) = machine.gpu(&[]);
+    assert_eq!((code, text.as_str()), (Some(2), ""));
+    assert!(words.contains("as root") && words.contains("/dev/nvidia"), "{words}");
+    assert!(words.lines().all(|line| line.chars().count() <= 80), "{words}");
+    let machine = Machine::nvidia("fail nvmlDeviceGetCount_v2 999\n");
+    // The driver is there and gives nothing: a fault of the machine.
+    let (code, text, _) = machine.gpu(&["--for", "100ms"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("NVML gave nothing") && text.contains("DeviceGetCount_v2"), "{text}");
+}
+
+#[test]
+fn the_processes_that_the_driver_does_not_tell() {
+    let machine = Machine::nvidia("gpus 2\nfail nvmlDeviceGetComputeRunningProcesses_v3 4\n");
+    machine.process(70, 1);
+    let document = machine.json(&["--pid", "70", "--for", "100ms"]);
+    assert_eq!(indices(&document), [0, 1]);
+    let warning = document["warnings"][0]["message"].as_str().unwrap();
+    assert!(warning.contains("nvmlDeviceGetComputeRunningProcesses_v3"), "{warning}");
 }

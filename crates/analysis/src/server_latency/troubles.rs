@@ -124,7 +124,7 @@ fn missing(
         _ if names.is_empty() && engine == Some(ServerEngine::LlamaCpp) => Warning::new(
             "no_histograms",
             "llama.cpp has counters and gauges only: no latency can be told from its page",
-            "measure from outside with loadline serve",
+            "measure from outside with loadline serving",
         ),
         _ if names.is_empty() && invalid().next().is_some() => return None,
         _ if names.is_empty() => Warning::new(
