@@ -22,7 +22,7 @@ const MOST_GAP_NS: u64 = 2_000_000_000;
 const NVML_AVERAGES_NS: u64 = 1_000_000_000;
 
 /// Fields with a place of their own in the summary, and those that say nothing as a mean.
-const PLACED: [GpuField; 11] = [
+const PLACED: [GpuField; 10] = [
     GpuField::SmOccupancy,
     GpuField::SmActive,
     GpuField::DramActive,
@@ -33,7 +33,6 @@ const PLACED: [GpuField; 11] = [
     GpuField::SmClockMhz,
     GpuField::MemClockMhz,
     GpuField::Throttle,
-    GpuField::MemoryTotalBytes,
 ];
 
 /// Fields with a timeline.
@@ -135,7 +134,10 @@ pub(crate) fn gpu_energy(readings: &[&GpuReading], window: EnergyWindow) -> Opti
         averaged_over_ns: if averages { NVML_AVERAGES_NS } else { 0 },
     };
     let power = trapezoid_energy(&power, window, rules).ok();
-    let counter = counter_energy(&counter, window, CounterRules::default()).ok();
+    // The slowest that was seen of it: a driver may have been loaded anew.
+    let step_ns = readings.iter().filter_map(|reading| reading.energy_step_ns).max();
+    let rules = CounterRules { step_ns, ..CounterRules::default() };
+    let counter = counter_energy(&counter, window, rules).ok();
     match (counter, power) {
         // Two meters that contradict each other leave no figure to believe, so that the samples do
         // not step in for a counter that they have proved wrong, nor the other way round.
@@ -263,6 +265,24 @@ mod tests {
         }
         let energy = gpu_summaries(&contradicting)[0].energy_j.clone().expect("energy");
         assert!(!energy.valid && energy.reason.is_some_and(|why| why.contains("same meter")));
+    }
+
+    #[test]
+    fn the_counters_own_step_decides_and_not_the_time_between_looks() {
+        let minute = |step_ns: Option<u64>| {
+            let mut looks: Vec<GpuReading> = readings(600).into_iter().step_by(10).collect();
+            for reading in &mut looks {
+                reading.energy_step_ns = step_ns;
+                // Without samples of power nothing can step in.
+                reading.values.remove(&GpuField::PowerW);
+            }
+            gpu_summaries(&looks)[0].energy_j.clone().expect("energy")
+        };
+        let measured = minute(Some(TENTH));
+        assert_eq!((measured.class, measured.valid), (EnergyClass::Counter, true));
+        let unknown = minute(None);
+        assert!(!unknown.valid && unknown.reason.is_some_and(|why| why.contains("not known")));
+        assert!(!minute(Some(10 * TENTH)).valid, "60 steps are too few");
     }
 
     #[test]

@@ -61,6 +61,13 @@ pub(crate) struct GpuArgs {
     pub(crate) command: Vec<OsString>,
 }
 
+impl GpuArgs {
+    /// Two looks alone: neither a time, nor a process, nor a command.
+    pub(crate) fn is_once(&self) -> bool {
+        self.duration.is_none() && self.pid.is_none() && self.command.is_empty()
+    }
+}
+
 const AFTER_HELP: &str = "\
 Ctrl-C ends the watching and shows what was seen (exit code 6 if --for was not
 over). Without a GPU that can be read the exit code is 2.

@@ -7,8 +7,6 @@ mod engine_args;
 mod exit;
 mod find;
 mod gpu_args;
-mod gpu_process;
-mod gpu_watch;
 mod interleave;
 mod latency_args;
 mod launch;

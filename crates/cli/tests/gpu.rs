@@ -43,6 +43,10 @@ impl Machine {
         self.dir.path().join(name).display().to_string()
     }
 
+    fn script(&self, script: &str) {
+        std::fs::write(self.nvml.with_file_name("fake_nvml.conf"), script).unwrap();
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(cargo_bin("loadline"));
         command.arg("gpu").arg("--nvml").arg(&self.nvml).arg("--no-dcgmi");
@@ -95,11 +99,9 @@ fn eight_h100_once() {
     let machine = Machine::nvidia(H100_SCRIPT);
     let (code, text, words) = machine.gpu(&[]);
     assert_eq!((code, words.as_str()), (Some(0), ""));
-    // The fake's counter grows with each look, not with time; so does what rests on it.
-    insta::with_settings!({filters => vec![
-        (r"in \d+ ms", "in [time]"),
-        (r"\?\d+(\.\d+)?", "?[energy]"),
-    ]}, { insta::assert_snapshot!(text) });
+    insta::with_settings!({filters => vec![(r"in \d+ ms", "in [time]")]}, {
+        insta::assert_snapshot!(text);
+    });
 
     let document = machine.json(&[]);
     assert_eq!(indices(&document), [0, 1, 2, 3, 4, 5, 6, 7]);
@@ -216,8 +218,9 @@ fn signalled(
 #[test]
 fn a_signal_reaches_the_command_whose_end_decides() {
     let machine = Machine::nvidia(H100_SCRIPT);
-    let told = "trap 'echo told; exit 9' INT; echo ready; while :; do sleep 0.05; done";
-    let (code, signal, text) = signalled(&machine, told, Signal::SIGINT);
+    // Not SIGINT: a shell ignores it for ever where it was ignored at its start, as behind `&`.
+    let told = "trap 'echo told; exit 9' TERM; echo ready; while :; do sleep 0.05; done";
+    let (code, signal, text) = signalled(&machine, told, Signal::SIGTERM);
     assert_eq!((code, signal, text.as_str()), (Some(9), None, "ready\ntold\n"));
     let dies = "echo ready; exec sleep 600";
     let (code, signal, _) = signalled(&machine, dies, Signal::SIGTERM);
@@ -241,7 +244,8 @@ fn raw_readings_have_dcgmis_words() {
     assert!(rows.len() >= 16 && rows.len().is_multiple_of(8), "{}", rows.len());
     assert!(rows.iter().all(|row| row.len() == heads.len()));
     let active = heads.iter().position(|head| *head == "SMACT").unwrap();
-    assert!(rows.last().unwrap()[active].parse::<f64>().is_ok());
+    // The last look may come too soon after the one before it for GPM.
+    assert!(rows.iter().any(|row| row[active].parse::<f64>().is_ok()), "{text}");
 }
 
 #[test]
@@ -253,7 +257,7 @@ fn the_gpus_of_a_process() {
     let document = machine.json(&["--pid", "70", "--for", "200ms", "--interval", "100ms"]);
     assert_eq!(indices(&document), [1]);
     let (_, text, _) = machine.gpu(&["--pid", "70", "--for", "100ms"]);
-    assert!(text.contains("Process 70 and its children held 1.00 GiB on GPU 1"), "{text}");
+    assert!(text.contains("Process 70 and its children held 1 GiB on GPU 1"), "{text}");
 
     machine.process(71, 1);
     let document = machine.json(&["--pid", "71", "--for", "100ms"]);
@@ -307,4 +311,47 @@ fn an_exporter_that_was_named_is_read_alone() {
     let (code, _, words) = machine.gpu(&["--exporter", &url]);
     assert_eq!(code, Some(3));
     assert!(words.contains("cannot reach"), "{words}");
+}
+
+#[test]
+fn a_gpu_that_falls_off_the_bus_is_told() {
+    let machine = Machine::nvidia("gpus 1\n");
+    let mut command = machine.command(&["--for", "10m", "--interval", "20ms", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    // From here on every look finds it gone; the last look, after Ctrl-C, is one of them.
+    machine.script("gpus 1\nfail nvmlDeviceGetHandleByIndex_v2 15\n");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let (code, text, _) = told(child.wait_with_output().unwrap());
+    assert_eq!(code, Some(6));
+    let document = document(&text);
+    assert_eq!(document["gpu"][0]["name"], "NVIDIA H100 80GB HBM3");
+    let warning = &document["warnings"][0];
+    assert_eq!(warning["code"], "gpu_gone");
+    assert!(warning["message"].as_str().unwrap().contains("fell off the bus"), "{warning}");
+}
+
+#[test]
+fn a_driver_that_refuses_is_told_with_what_to_do() {
+    let machine = Machine::nvidia("fail nvmlInit_v2 4\n");
+    let (code, text, words) = machine.gpu(&[]);
+    assert_eq!((code, text.as_str()), (Some(2), ""));
+    assert!(words.contains("as root") && words.contains("/dev/nvidia"), "{words}");
+    assert!(words.lines().all(|line| line.chars().count() <= 80), "{words}");
+    let machine = Machine::nvidia("fail nvmlDeviceGetCount_v2 999\n");
+    // The driver is there and gives nothing: a fault of the machine.
+    let (code, text, _) = machine.gpu(&["--for", "100ms"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("NVML gave nothing") && text.contains("DeviceGetCount_v2"), "{text}");
+}
+
+#[test]
+fn the_processes_that_the_driver_does_not_tell() {
+    let machine = Machine::nvidia("gpus 2\nfail nvmlDeviceGetComputeRunningProcesses_v3 4\n");
+    machine.process(70, 1);
+    let document = machine.json(&["--pid", "70", "--for", "100ms"]);
+    assert_eq!(indices(&document), [0, 1]);
+    let warning = document["warnings"][0]["message"].as_str().unwrap();
+    assert!(warning.contains("nvmlDeviceGetComputeRunningProcesses_v3"), "{warning}");
 }

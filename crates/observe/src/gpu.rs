@@ -25,11 +25,12 @@ pub use nvml::{GpuProcess, Nvml, NvmlSettings};
 /// Least time between two samples of GPM, ns: NVIDIA's counters need that much.
 pub const GPM_INTERVAL_NS: u64 = 100_000_000;
 
-/// A source of readings that could not be opened or read.
+/// A source of readings that could not be opened or read. Its text does not name the source: who shows
+/// it does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GpuError {
     /// The driver's library is not there or does not work.
-    #[error("NVML ({library}): {reason}; {remedy}")]
+    #[error("{library}: {reason}; {remedy}")]
     Library {
         /// Its path or name.
         library: String,
@@ -39,7 +40,7 @@ pub enum GpuError {
         remedy: &'static str,
     },
     /// A call that everything else rests on failed.
-    #[error("NVML: {function}: {reason}")]
+    #[error("{function}: {reason}")]
     Call {
         /// The function.
         function: &'static str,
@@ -47,13 +48,13 @@ pub enum GpuError {
         reason: String,
     },
     /// The exporter's page could not be had or has no GPU on it.
-    #[error("dcgm-exporter: {reason}")]
+    #[error("{reason}")]
     Page {
         /// Why.
         reason: String,
     },
     /// `dcgmi` could not be started or ended.
-    #[error("dcgmi ({program}): {reason}")]
+    #[error("{}{reason}", elsewhere(.program))]
     Dcgmi {
         /// What was started.
         program: String,
@@ -61,11 +62,16 @@ pub enum GpuError {
         reason: String,
     },
     /// There is no AMD GPU in the kernel's files.
-    #[error("amdgpu: no AMD GPU under {folder}")]
+    #[error("no AMD GPU under {folder}")]
     NoAmd {
         /// Where it was looked for.
         folder: String,
     },
+}
+
+/// The program, where it is not the usual one of the name.
+fn elsewhere(program: &str) -> String {
+    if program == "dcgmi" { String::new() } else { format!("{program}: ") }
 }
 
 /// Something that reads GPUs.

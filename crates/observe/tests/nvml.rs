@@ -59,7 +59,6 @@ fn eight_h100_tell_everything() {
         (GpuField::NvlinkTxBytesPerS, 31_000.0 * mib),
         (GpuField::PowerW, 353.5),
         (GpuField::PowerInstantW, 402.0),
-        (GpuField::EnergyJ, 5_070.0),
         (GpuField::MemoryTemperatureC, 77.0),
         (GpuField::SmClockMhz, 1_980.0),
         (GpuField::TimeActive, 1.0),
@@ -68,6 +67,7 @@ fn eight_h100_tell_everything() {
         let found = gpu.get(field).unwrap_or_else(|| panic!("{field}: {:?}", gpu.missing[&field]));
         assert!((found - value).abs() < 1e-9 * value, "{field}: {found} for {value}");
     }
+    assert!(gpu.get(GpuField::EnergyJ).is_some_and(|joules| joules >= 5_000.0));
     assert!(gpu.throttle().is_some_and(ThrottleReasons::slows_work));
     assert_eq!(gpu.missing.keys().collect::<Vec<_>>(), [&GpuField::ModulePowerW]);
 }
@@ -105,7 +105,7 @@ fn two_3090_have_no_activity_and_time_shares_do_not_stand_in() {
     assert!(gpu.get(GpuField::PowerW).is_some() && gpu.get(GpuField::EnergyJ).is_some());
     assert!(!gpu.throttle().expect("bits").slows_work(), "idle is no throttling");
     assert!(gpu.missing.contains_key(&GpuField::PcieTxBytesPerS));
-    let settings = NvmlSettings { blocking_pcie: true };
+    let settings = NvmlSettings { blocking_pcie: true, ..NvmlSettings::default() };
     let mut blocking = Nvml::open(fake.library(), settings).expect("opens");
     assert_eq!(second_look(&mut blocking)[0].get(GpuField::PcieTxBytesPerS), Some(2e6));
 }
@@ -380,4 +380,24 @@ fn the_choice_says_why_a_better_source_was_not_taken() {
     let (readers, passed) = chosen(roots(&fake, &folder));
     assert!(readers.is_empty());
     assert!(passed[0].contains("no GPU"), "{passed:?}");
+}
+
+#[test]
+fn the_energy_counters_step_is_measured() {
+    let (_folder, fake) = fake("gpus 2\nenergy_step_ms 20\n");
+    let clock = RunClock::start();
+    let mut nvml = opened(&fake);
+    assert_eq!(nvml.read(0).expect("reads")[0].energy_step_ns, None, "not before it was asked for");
+    nvml.measure_energy_steps(&clock);
+    let step_ns = nvml.read(1).expect("reads")[1].energy_step_ns.expect("measured");
+    // The fake steps each 20 ms; a busy machine sees a step late, never early.
+    assert!((15_000_000..500_000_000).contains(&step_ns), "{step_ns}");
+
+    // A counter that stands still, and one that may not be read.
+    for script in ["energy_step_ms 0\n", "fail nvmlDeviceGetTotalEnergyConsumption 4\n"] {
+        fake.script(script).expect("writes");
+        let mut nvml = opened(&fake);
+        nvml.measure_energy_steps(&clock);
+        assert_eq!(nvml.read(2).expect("reads")[0].energy_step_ns, None, "{script}");
+    }
 }

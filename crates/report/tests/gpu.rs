@@ -53,7 +53,14 @@ fn h100(index: u32) -> GpuSummary {
             .then_some((ThrottleReason::SwPowerCap, 0.25))
             .into_iter()
             .collect(),
-        others: BTreeMap::from([(GpuField::TimeActive, stat(1.0).expect("a figure"))]),
+        others: BTreeMap::from([
+            (GpuField::TimeActive, stat(1.0).expect("a figure")),
+            (GpuField::MemoryUsedBytes, stat(50.0 * 1_073_741_824.0).expect("a figure")),
+            (
+                GpuField::MemoryTotalBytes,
+                GpuStat { mean: 8.5e10, p95: 8.5e10, max: 8.5e10, n: 600 },
+            ),
+        ]),
         timeline: BTreeMap::from([
             (GpuField::SmActive, wave(1.0)),
             (GpuField::PowerW, wave(400.0)),
@@ -98,6 +105,15 @@ fn fits(text: &str) {
 #[test]
 fn eight_h100_for_a_minute() {
     let gpus: Vec<GpuSummary> = (0..8).map(h100).collect();
+    let text = gpu_terminal(&gpus, &NARROW);
+    fits(&text);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_look_has_no_statistics() {
+    let look = |index| GpuSummary { samples: 2, ..h100(index) };
+    let gpus: Vec<GpuSummary> = (0..8).map(look).collect();
     let text = gpu_terminal(&gpus, &NARROW);
     fits(&text);
     insta::assert_snapshot!(text);

@@ -257,6 +257,18 @@ spelled! {
     }
 }
 
+impl GpuSource {
+    /// For people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Nvml => "NVML",
+            Self::DcgmExporter => "dcgm-exporter",
+            Self::Dcgmi => "dcgmi dmon",
+            Self::Amdgpu => "amdgpu's files",
+        }
+    }
+}
+
 /// One look at one GPU (or at one MIG instance). Each field is in `values` or in `missing`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuReading {
@@ -280,6 +292,9 @@ pub struct GpuReading {
     /// Over which time the ratios and rates are averages, ns; absent: the source does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over_ns: Option<u64>,
+    /// Time between two steps of the energy counter, as measured, ns; absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_step_ns: Option<u64>,
     /// What was read.
     pub values: BTreeMap<GpuField, f64>,
     /// What was not.
@@ -299,6 +314,7 @@ impl GpuReading {
             name: name.into(),
             at_ns,
             over_ns: None,
+            energy_step_ns: None,
             values: BTreeMap::new(),
             missing: BTreeMap::new(),
         }

@@ -111,7 +111,8 @@ pub struct Attainment {
     pub low: f64,
     /// Share that may be within it: up to the next bucket bound above.
     pub high: f64,
-    /// Whether the bound is one of the histogram's: then the share is exact.
+    /// Whether the share is exact: the bound is one of the histogram's, or no value lies between the
+    /// two around it.
     pub exact: bool,
     /// Share that is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,27 +7,31 @@
  *   mig N             MIG instances on GPU 0
  *   counters 0|1      whether NVLink and PCIe counters exist
  *   throttle N        clock event reasons of all GPUs
+ *   energy_step_ms N  time between two steps of the energy counter (default 100; 0: it stands still)
+ *   processes 0|1     whether a process computes on each GPU (default 1)
  *   fail NAME CODE    the function NAME ends with CODE
  *   fail_field N CODE the field value N ends with CODE
  *   fail_metric N CODE  the GPM metric N ends with CODE
- * Numbers are fixed, but for counters, which grow with every call. */
+ * Numbers are fixed, but for energy, which grows with time as the power says, and for the other
+ * counters, which grow with every call. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { OK = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7 };
 
 typedef struct device { int gpu, mig; } device;
 static device devices[16], instances[16];
-static unsigned long long energy[16], pcie[16], nvlink[16], violation[16];
+static unsigned long long pcie[16], nvlink[16], violation[16];
 static int next_sample = 1;
 
-struct script { int gpus, gpm, mig, counters, code; unsigned long long throttle; char name[96]; };
+struct script { int gpus, gpm, mig, counters, step_ms, processes, code; unsigned long long throttle; char name[96]; };
 
 static struct script read_script(const char *function, const char *kind, int number) {
-    struct script s = { 2, 1, 0, 1, OK, 4, "NVIDIA H100 80GB HBM3" };
+    struct script s = { 2, 1, 0, 1, 100, 1, OK, 4, "NVIDIA H100 80GB HBM3" };
     Dl_info self;
     char path[4096], line[256], word[128];
     int a, b;
@@ -42,6 +46,8 @@ static struct script read_script(const char *function, const char *kind, int num
         sscanf(line, "gpm %d", &s.gpm);
         sscanf(line, "mig %d", &s.mig);
         sscanf(line, "counters %d", &s.counters);
+        sscanf(line, "energy_step_ms %d", &s.step_ms);
+        sscanf(line, "processes %d", &s.processes);
         sscanf(line, "throttle %llu", &s.throttle);
         sscanf(line, "name %95[^\n]", s.name);
         if (function && sscanf(line, "fail %127s %d", word, &a) == 2 && !strcmp(word, function))
@@ -104,7 +110,13 @@ int nvmlDeviceGetEnforcedPowerLimit(device *d, unsigned *mw) {
 int nvmlDeviceGetTotalEnergyConsumption(device *d, unsigned long long *mj) {
     ENTER;
     WHOLE_GPU;
-    *mj = 5000000ull + (energy[d->gpu] += 35000ull);
+    static unsigned long long begin_ms;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    unsigned long long ms = now.tv_sec * 1000ull + now.tv_nsec / 1000000ull;
+    if (!begin_ms) begin_ms = ms;
+    ms = s.step_ms > 0 ? (ms - begin_ms) / s.step_ms * s.step_ms : 0;
+    *mj = 5000000ull + (350500ull + d->gpu * 1000ull) * ms / 1000ull;
     return OK;
 }
 int nvmlDeviceGetTemperature(device *d, int sensor, unsigned *celsius) {
@@ -268,7 +280,7 @@ int nvmlGpmMetricsGet(struct gpm_get *get) {
 struct process { unsigned pid; unsigned long long bytes; unsigned instance, compute; };
 int nvmlDeviceGetComputeRunningProcesses_v3(device *d, unsigned *count, struct process *list) {
     ENTER;
-    unsigned have = d->gpu == 1 ? 2 : 1;
+    unsigned have = !s.processes ? 0 : d->gpu == 1 ? 2 : 1;
     if (!list || *count < have) { *count = have; return INSUFFICIENT_SIZE; }
     for (unsigned i = 0; i < have; i++)
         list[i] = (struct process){ 4242u + i, 1ull << 30, ~0u, ~0u };

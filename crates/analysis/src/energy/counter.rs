@@ -28,7 +28,8 @@ pub struct CounterRules {
     /// The most power that it can have counted, W: readings further apart than a whole round of the
     /// counter at that power could hide one.
     pub most_watts: Option<f64>,
-    /// Time between two steps, ns; absent: the mean time between two readings that differ.
+    /// Time between two steps, ns; absent: not measured, and taken as the mean time between two
+    /// readings that differ, which is at least the counter's own.
     pub step_ns: Option<u64>,
 }
 
@@ -123,9 +124,18 @@ impl Seen {
                 Some(format!("the counter was not read during {open:.1} of {all:.1} s"))
             } else if step_ns.saturating_mul(COUNTER_STEPS) > window.ns() {
                 let (all, step) = (seconds(window.ns()), seconds(step_ns));
+                let need = seconds(step_ns.saturating_mul(COUNTER_STEPS));
+                let how = if rules.step_ns.is_some() {
+                    format!("the counter steps each {step:.3} s")
+                } else {
+                    // Between two looks it may have stepped often: their distance is all there is.
+                    format!(
+                        "how often the counter steps is not known, but each {step:.3} s at least"
+                    )
+                };
                 Some(format!(
-                    "{all:.1} s are too short: the counter shows a step each {step:.3} s, and \
-                     {COUNTER_STEPS} of them are needed"
+                    "{all:.1} s are too short: {how}, and {COUNTER_STEPS} steps ({need:.1} s) are \
+                     needed"
                 ))
             } else {
                 None
@@ -178,7 +188,9 @@ mod tests {
         let window = EnergyWindow { from_ns: 0, to_ns: 9 * S };
         let figure = counter_energy(&samples, window, CounterRules::default()).expect("a figure");
         assert!(!figure.valid);
-        assert!(figure.reason.is_some_and(|why| why.contains("100 of them")));
+        assert!(
+            figure.reason.is_some_and(|why| why.contains("not known") && why.contains("100 steps"))
+        );
         let quick = CounterRules { step_ns: Some(20_000_000), ..CounterRules::default() };
         assert!(counter_energy(&samples, window, quick).expect("a figure").valid);
         let long = EnergyWindow { from_ns: 0, to_ns: 10 * S };

@@ -27,7 +27,7 @@ pub(super) fn judge(
         };
         let Some(attainment) = attainment(limit, histogram, bound.required) else { continue };
         if !attainment.exact {
-            result.warnings.push(off_bound(bound, limit, histogram));
+            result.warnings.push(off_bound(bound, limit, histogram, &result.unit));
         }
         result.attainment.insert(bound.text.clone(), attainment);
     }
@@ -44,7 +44,8 @@ fn attainment(bound: f64, histogram: &Histogram, required: Option<f64>) -> Optio
     let above = buckets.iter().find(|bucket| bucket.le >= bound);
     let low = below.map_or(0.0, |bucket| bucket.count / n);
     let high = above.map_or(1.0, |bucket| bucket.count / n);
-    let exact = above.is_some_and(|bucket| bucket.le == bound);
+    // Without a value in the bucket around the bound there is nothing to guess, either.
+    let exact = above.is_some_and(|bucket| bucket.le == bound) || low == high;
     let met = required.and_then(|required| match () {
         () if low >= required => Some(true),
         () if high < required => Some(false),
@@ -55,7 +56,7 @@ fn attainment(bound: f64, histogram: &Histogram, required: Option<f64>) -> Optio
 }
 
 /// A bound that lies inside a bucket.
-fn off_bound(bound: &LatencyBound, limit: f64, histogram: &Histogram) -> Warning {
+fn off_bound(bound: &LatencyBound, limit: f64, histogram: &Histogram, unit: &str) -> Warning {
     let les = histogram.buckets.iter().map(|bucket| bucket.le).filter(|le| le.is_finite());
     let below = les.clone().filter(|le| *le < limit).reduce(f64::max);
     let above = les.filter(|le| *le > limit).reduce(f64::min);
@@ -63,6 +64,6 @@ fn off_bound(bound: &LatencyBound, limit: f64, histogram: &Histogram) -> Warning
     Warning::new(
         "bound_inside_bucket",
         format!("{bound} is no bound of the histogram's buckets: its share is a guess inside one"),
-        format!("the share is exact at {}", near.join(" or ")),
+        format!("the share is exact at {} {unit}", near.join(" or ")).trim_end().to_owned(),
     )
 }

@@ -113,6 +113,13 @@ fn meanings_come_first_and_others_by_name() {
     let report = server_latency(&window, &of("nothing"));
     assert_eq!(codes(&report.warnings), ["metric_not_found"]);
     assert!(report.warnings[0].advice.contains("request_size_bytes"));
+    let advice = |wanted: &str| server_latency(&window, &of(wanted)).warnings[0].advice.clone();
+    for wanted in ["ttfft", "TTFT_", "first_token", "time_to_first_tokens"] {
+        let advice = advice(wanted);
+        let near = "did you mean ttft (vllm:time_to_first_token_seconds)";
+        assert!(advice.starts_with(near), "{wanted}: {advice}");
+    }
+    assert!(advice("nothing").starts_with("there are "));
 }
 
 #[test]
@@ -145,10 +152,19 @@ fn attainment_is_exact_on_a_bound_alone() {
     let tail = of("queue_p99<=2s");
     assert_eq!((tail.share, tail.low, tail.high, tail.met), (Some(0.99), 0.99, 1.0, Some(true)));
     let inside = result.warnings.iter().find(|w| w.message.contains("queue_p99<=400ms"));
-    assert!(inside.expect("told").advice.contains("0.3 or 0.5"));
+    assert!(inside.expect("told").advice.contains("0.3 or 0.5 seconds"));
     assert!(!result.warnings.iter().any(|warning| warning.message.contains("queue<=300ms")));
     let report = server_latency(&window, &settings(&["ttft<=1s"]));
     assert_eq!(codes(&report.warnings), ["bound_unused"]);
+}
+
+#[test]
+fn attainment_is_exact_where_no_value_lies_around_the_bound() {
+    let buckets = [(0.25, 100.0), (0.5, 100.0), (INF, 100.0)];
+    let window = window(vec![("tgi_request_queue_duration", vec![series(&[], &buckets, 20.0)])]);
+    let result = &server_latency(&window, &settings(&["queue<=300ms"])).results[0];
+    assert!(result.attainment["queue<=300ms"].exact);
+    assert!(result.warnings.is_empty(), "{:?}", result.warnings);
 }
 
 #[test]
@@ -210,6 +226,11 @@ fn nothing_is_explained() {
     assert_eq!(codes(&server_latency(&restarted, &settings(&[])).warnings), ["window_invalid"]);
     let one = MetricWindow { invalid: vec![invalid(Some("a"))], ..MetricWindow::default() };
     assert_eq!(codes(&server_latency(&one, &settings(&[])).warnings), ["metric_invalid"]);
+    let both = [Some("a"), Some("b"), Some("c")].map(invalid);
+    let several = MetricWindow { invalid: both.into(), ..MetricWindow::default() };
+    let warnings = server_latency(&several, &settings(&[])).warnings;
+    assert_eq!(codes(&warnings), ["metric_invalid"], "one reason is told once");
+    assert!(warnings[0].message.starts_with("3 metrics were left out"), "{}", warnings[0].message);
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! What the reader must know about a window, and why something that was asked for is not there.
 
 use loadline_schema::event::Warning;
-use loadline_schema::metric_window::MetricWindow;
+use loadline_schema::metric_window::{Invalid, InvalidKind, MetricWindow};
 use loadline_schema::server_metrics::{ServerEngine, engine_of, known};
 
 use super::{LatencyReport, LatencySettings, is_named};
 
-/// Metrics that are named one by one; of more only the number is told.
-const NAMED: usize = 8;
+/// Names that are told one by one; of more only the number is told.
+const NAMED: usize = 16;
+/// Likeness (Jaro-Winkler, 0–1) from which on a name may be what was meant.
+const ALIKE: f64 = 0.85;
 
 pub(super) fn of(
     window: &MetricWindow,
@@ -47,29 +49,55 @@ pub(super) fn of(
     warnings
 }
 
-/// What could not be had from the window.
+/// What could not be had from the window: each kind of reason once, with the first metric that has
+/// it.
 fn invalid(window: &MetricWindow) -> Vec<Warning> {
-    let warning = |invalid: &loadline_schema::metric_window::Invalid| match &invalid.metric {
-        None => Warning::new(
-            "window_invalid",
-            format!("the window says nothing: {}", invalid.message),
-            "take two looks at one process, without a restart between them",
-        ),
-        Some(metric) => Warning::new(
-            "metric_invalid",
-            format!("{metric} was left out: {}", invalid.message),
-            "take two new looks; what the page itself tells wrongly, the server must mend",
-        ),
-    };
-    let mut warnings: Vec<Warning> = window.invalid.iter().take(NAMED).map(warning).collect();
-    if let Some(more) = window.invalid.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        warnings.push(Warning::new(
-            "metric_invalid",
-            format!("{more} more metrics were left out for the like"),
-            "",
-        ));
+    let mut kinds: Vec<(&Invalid, Vec<&str>)> = Vec::new();
+    let mut warnings = Vec::new();
+    for invalid in &window.invalid {
+        let Some(metric) = &invalid.metric else {
+            warnings.push(Warning::new(
+                "window_invalid",
+                format!("the window says nothing: {}", invalid.message),
+                "take two looks at one process, without a restart between them",
+            ));
+            continue;
+        };
+        match kinds.iter_mut().find(|(first, _)| first.kind == invalid.kind) {
+            Some((_, metrics)) => metrics.push(metric),
+            None => kinds.push((invalid, vec![metric])),
+        }
     }
+    let told = |(first, metrics): (&Invalid, Vec<&str>)| {
+        // A reason about a series names the metric itself.
+        let why = match metrics.first() {
+            Some(metric) if !first.message.starts_with(metric) => {
+                format!("{metric}: {}", first.message)
+            }
+            _ => first.message.clone(),
+        };
+        let message = match metrics.len() {
+            1 => format!("a metric was left out: {why}"),
+            n => format!("{n} metrics were left out, the first of them: {why}"),
+        };
+        Warning::new("metric_invalid", message, advice(first.kind))
+    };
+    warnings.extend(kinds.into_iter().map(told));
     warnings
+}
+
+const fn advice(kind: InvalidKind) -> &'static str {
+    match kind {
+        InvalidKind::Decreased => "take two new looks; of saved pages give the earlier one first",
+        InvalidKind::Vanished => {
+            "take two new looks at one server; saved pages must be of the same one, the earlier first"
+        }
+        InvalidKind::BadSeries => "the page itself is wrong: the server must mend that",
+        InvalidKind::Restarted
+        | InvalidKind::Recreated
+        | InvalidKind::BoundsChanged
+        | InvalidKind::TypeChanged => "take two looks without a restart between them",
+    }
 }
 
 /// Why there is no result.
@@ -91,7 +119,7 @@ fn missing(
         Some(wanted) if !names.is_empty() => Warning::new(
             "metric_not_found",
             format!("there is no histogram {wanted} on the page"),
-            format!("there are {}", listed(&names)),
+            format!("{}there are {}", near(wanted, &names), listed(&names)),
         ),
         _ if names.is_empty() && engine == Some(ServerEngine::LlamaCpp) => Warning::new(
             "no_histograms",
@@ -113,12 +141,33 @@ fn missing(
     })
 }
 
+/// "did you mean ttft (vllm:time_to_first_token_seconds)? "
+fn near(wanted: &str, names: &[&str]) -> String {
+    let wanted = wanted.to_lowercase();
+    let likeness = |text: &str| {
+        let is_part = wanted.len() > 2 && text.contains(&wanted);
+        if is_part { 1.0 } else { strsim::jaro_winkler(&wanted, text) }
+    };
+    let candidate = |name: &&str| {
+        let meaning = known(name).map(|known| known.metric.meaning.as_str());
+        let alone = name.rsplit(':').next().unwrap_or(name);
+        let texts = [Some(*name), Some(alone), meaning];
+        let best = texts.into_iter().flatten().map(likeness).fold(0.0, f64::max);
+        let words = meaning.map_or_else(|| (*name).to_owned(), |m| format!("{m} ({name})"));
+        (best >= ALIKE).then_some((best, words))
+    };
+    let mut found: Vec<(f64, String)> = names.iter().filter_map(candidate).collect();
+    found.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let words: Vec<String> = found.into_iter().take(3).map(|(_, words)| words).collect();
+    if words.is_empty() { String::new() } else { format!("did you mean {}? ", words.join(" or ")) }
+}
+
 fn listed(names: &[&str]) -> String {
-    let mut text = names.iter().take(2 * NAMED).copied().collect::<Vec<_>>().join(", ");
+    let mut text = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
     if names.is_empty() {
         "none".clone_into(&mut text);
-    } else if names.len() > 2 * NAMED {
-        text += &format!(" and {} more", names.len() - 2 * NAMED);
+    } else if names.len() > NAMED {
+        text += &format!(" and {} more", names.len() - NAMED);
     }
     text
 }

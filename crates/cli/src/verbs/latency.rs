@@ -14,7 +14,7 @@ use loadline_observe::prometheus::{Snapshot, window};
 use loadline_schema::SCHEMA_VERSION;
 use loadline_schema::document::Document;
 use loadline_schema::event::Warning;
-use loadline_schema::metric_window::MetricWindow;
+use loadline_schema::metric_window::{InvalidKind, MetricWindow};
 use loadline_schema::units::DurationNs;
 
 use crate::exit::{Exit, Failure};
@@ -32,6 +32,8 @@ struct Looks {
     second: Snapshot,
     /// What the reader must know about them.
     warnings: Vec<Warning>,
+    /// Two saved pages, by their names.
+    pages: Option<[String; 2]>,
     /// The looks were taken now, so a restart between them is nobody's wrong input.
     is_live: bool,
 }
@@ -43,7 +45,7 @@ pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
         let source = args.source.as_deref().unwrap_or_default();
         looks(args, Source::of(source), args.second.as_deref().map(Source::of))?
     };
-    let window = window(&looks.first, &looks.second);
+    let window = in_order(&looks)?;
     let report = server_latency(&window, &settings(args, looks.source.clone()));
     is_answer(&report, &window, &looks)?;
     are_labels(&args.by, &window)?;
@@ -59,6 +61,23 @@ pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
         LatencyFormat::Csv => loadline_report::csv(&document),
     });
     Ok(if printed == Exit::Ok && is_missed { Exit::SlaMissed } else { printed })
+}
+
+/// The window of the looks, unless two saved pages were given the wrong way round.
+fn in_order(looks: &Looks) -> Result<MetricWindow, Failure> {
+    let found = window(&looks.first, &looks.second);
+    let fell = |window: &MetricWindow| {
+        window.invalid.iter().any(|invalid| invalid.kind == InvalidKind::Decreased)
+    };
+    match &looks.pages {
+        Some([first, second]) if fell(&found) && !fell(&window(&looks.second, &looks.first)) => {
+            Err(Failure::usage(format!(
+                "the pages are in the wrong order, since counts fall from {first} to {second}; the \
+                 earlier page comes first: loadline latency {second} {first}"
+            )))
+        }
+        _ => Ok(found),
+    }
 }
 
 fn settings(args: &LatencyArgs, source: String) -> LatencySettings {
@@ -109,6 +128,7 @@ fn looks(args: &LatencyArgs, first: Source, second: Option<Source>) -> Result<Lo
                     "one page alone: this is everything since the server's start",
                     "give a second page, saved later, for what came in between",
                 )],
+                pages: None,
                 is_live: false,
             })
         }
@@ -117,6 +137,7 @@ fn looks(args: &LatencyArgs, first: Source, second: Option<Source>) -> Result<Lo
             first: first.snapshot()?,
             second: second.snapshot()?,
             warnings: Vec::new(),
+            pages: Some([first.name(), second.name()]),
             is_live: false,
         }),
     }
@@ -181,6 +202,7 @@ fn watched(args: &LatencyArgs, url: &str) -> Result<Looks, Failure> {
         first,
         second,
         warnings,
+        pages: None,
         is_live: true,
     })
 }

@@ -80,8 +80,9 @@ fn nvidia(opened: &mut Opened, roots: GpuRoots, clock: RunClock) {
             opened.pass(GpuSource::Nvml, error.to_string());
             None
         }
-        Ok(nvml) => match nvml.has_gpm() {
+        Ok(mut nvml) => match nvml.has_gpm() {
             Ok(()) => {
+                nvml.measure_energy_steps(&clock);
                 opened.readers.push(Box::new(nvml));
                 return;
             }
@@ -104,7 +105,10 @@ fn nvidia(opened: &mut Opened, roots: GpuRoots, clock: RunClock) {
     match (better, without_gpm) {
         (Some(better), _) => opened.readers.push(better),
         // It was passed over for what it lacks; it is still the best that there is.
-        (None, Some((nvml, _))) => opened.readers.push(Box::new(nvml)),
+        (None, Some((mut nvml, _))) => {
+            nvml.measure_energy_steps(&clock);
+            opened.readers.push(Box::new(nvml));
+        }
         (None, None) => {}
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use loadline_clock::RunClock;
 use loadline_schema::gpu::{GpuField, GpuReading, GpuSource, Missing, MissingKind};
 use nvml_wrapper::Device;
 use nvml_wrapper::enum_wrappers::device::{
@@ -15,6 +16,7 @@ use nvml_wrapper::error::NvmlError;
 use super::{GpuError, GpuReader};
 
 mod calls;
+mod energy_step;
 mod gpm;
 mod links;
 
@@ -22,15 +24,28 @@ use calls::{asked, missing};
 use gpm::GpmSamples;
 use links::LinkCounters;
 
+/// Time that the measurement of the energy counters' steps takes at most, ns: five steps of the
+/// slowest known counters (0.1 s).
+const ENERGY_STEP_WITHIN_NS: u64 = 500_000_000;
+
 /// A GPU, or a MIG instance on it.
 type Part = (u32, Option<u32>);
 
 /// How to read through NVML.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NvmlSettings {
     /// Where neither GPM nor counters tell PCIe traffic, ask the driver for it, which makes each
     /// reading of each GPU wait twice 20 ms.
     pub blocking_pcie: bool,
+    /// How long [`super::open`] may read the energy counters again and again to see how often they
+    /// step, ns; 0: not at all.
+    pub energy_step_within_ns: u64,
+}
+
+impl Default for NvmlSettings {
+    fn default() -> Self {
+        Self { blocking_pcie: false, energy_step_within_ns: ENERGY_STEP_WITHIN_NS }
+    }
 }
 
 /// A process on a GPU.
@@ -53,6 +68,8 @@ pub struct Nvml {
     names: BTreeMap<Part, (String, String)>,
     gpm: GpmSamples,
     links: LinkCounters,
+    /// Time between two steps of the energy counter of each GPU, where it was measured, ns.
+    energy_steps: BTreeMap<u32, u64>,
 }
 
 impl Nvml {
@@ -67,7 +84,7 @@ impl Nvml {
     pub fn open(library: &Path, settings: NvmlSettings) -> Result<Self, GpuError> {
         let failed = |error: &NvmlError| GpuError::Library {
             library: library.display().to_string(),
-            reason: error.to_string(),
+            reason: reason(error, library),
             remedy: remedy(error),
         };
         let nvml = nvml_wrapper::Nvml::builder().lib_path(library.as_os_str()).init();
@@ -83,6 +100,7 @@ impl Nvml {
             names: BTreeMap::new(),
             gpm: GpmSamples::default(),
             links: LinkCounters::default(),
+            energy_steps: BTreeMap::new(),
         })
     }
 
@@ -103,6 +121,15 @@ impl Nvml {
             }
         }
         Err(first.unwrap_or_else(|| Missing::new(MissingKind::Unsupported, "there is no GPU")))
+    }
+
+    /// Measures how often the energy counters step, for as long as the settings allow or until all
+    /// of them have shown it. What could not be measured stays unknown.
+    pub fn measure_energy_steps(&mut self, clock: &RunClock) {
+        let within_ns = self.settings.energy_step_within_ns;
+        if within_ns > 0 {
+            self.energy_steps = energy_step::measured(&self.library, clock, within_ns);
+        }
     }
 
     /// GPUs.
@@ -167,13 +194,18 @@ impl Nvml {
         let device = match asked("nvmlDeviceGetHandleByIndex_v2", library.device_by_index(index)) {
             Ok(device) => device,
             Err(missing) => {
-                let mut reading = GpuReading::new(GpuSource::Nvml, index, "unreachable", now_ns);
+                let known = self.names.get(&(index, None));
+                let (name, uuid) = known.cloned().unzip();
+                let name = name.unwrap_or_else(|| "unreachable".to_owned());
+                let mut reading = GpuReading::new(GpuSource::Nvml, index, name, now_ns);
+                reading.uuid = uuid;
                 reading.excuse_rest(&missing);
                 return vec![reading];
             }
         };
         let mut reading = self.named((index, None), &device, now_ns);
         power(&mut reading, &device);
+        reading.energy_step_ns = self.energy_steps.get(&index).copied();
         clocks(&mut reading, &device);
         memory_and_time(&mut reading, &device);
         self.gpm.read(&library, &device, (index, None), None, &mut reading);
@@ -241,6 +273,16 @@ impl GpuReader for Nvml {
         let count = self.count()?;
         Ok((0..count).flat_map(|index| self.gpu(index, now_ns)).collect())
     }
+}
+
+/// What the library or its loader says. The loader names the library, and so do we.
+fn reason(error: &NvmlError, library: &Path) -> String {
+    let text = match error {
+        NvmlError::LibloadingError(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    let named = format!("{}: ", library.display());
+    text.strip_prefix(&named).map(str::to_owned).unwrap_or(text)
 }
 
 fn remedy(error: &NvmlError) -> &'static str {

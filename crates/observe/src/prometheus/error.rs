@@ -112,7 +112,8 @@ impl What {
             }
             Self::NotUtf8 => "it is not UTF-8".into(),
             Self::TooManyBytes(limit) => {
-                format!("it has more than {limit} bytes, which no metrics page of a server has")
+                let mib = limit >> 20;
+                format!("it has more than {mib} MiB, which no metrics page of a server has")
             }
             Self::TooManySamples(limit) => format!("it has more than {limit} samples"),
             Self::TooManyLabels(limit) => format!("a sample has more than {limit} labels"),

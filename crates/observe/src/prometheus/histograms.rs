@@ -57,7 +57,9 @@ impl Parts {
         self.buckets.sort_by(|a, b| a.le.total_cmp(&b.le));
         for pair in self.buckets.windows(2) {
             if pair[0].le == pair[1].le {
-                return Err(format!("has the bucket {} twice", pair[0].le));
+                let le = pair[0].le;
+                let le = if le == f64::INFINITY { "+Inf".to_owned() } else { le.to_string() };
+                return Err(format!("has the bucket {le} twice"));
             }
         }
         let last = self.buckets.last().filter(|last| last.le == f64::INFINITY);

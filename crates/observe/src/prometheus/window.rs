@@ -38,7 +38,10 @@ pub fn window(first: &Snapshot, second: &Snapshot) -> MetricWindow {
         for problem in &snapshot.problems {
             if bad.insert(problem.metric.clone()) {
                 let line = problem.line;
-                let message = format!("{} (line {line} of the {page} page)", problem.message);
+                // What is wrong on both pages is told without the page.
+                let page = if second.problems == first.problems { "the" } else { page };
+                let page = page.replace("first", "the first").replace("second", "the second");
+                let message = format!("{} (from line {line} of {page} page)", problem.message);
                 let reason = (InvalidKind::BadSeries, message);
                 window.invalid.push(invalid(Some(&problem.metric), reason));
             }

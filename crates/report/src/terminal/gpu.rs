@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use loadline_schema::document::Document;
 use loadline_schema::gpu::{
-    GpuField, GpuReading, GpuSource, GpuStat, GpuSummary, GpuUnit, Missing, ThrottleReasons,
+    GpuField, GpuReading, GpuSource, GpuSummary, GpuUnit, Missing, ThrottleReasons,
 };
 
+mod columns;
+
 use super::Page;
-use crate::quantity::{self, ABSENT};
+use crate::quantity;
 use crate::style::{Style, Tone};
 use crate::table::{Column, Table};
 use crate::words::{self, counted, plain};
@@ -29,15 +31,8 @@ const ASKED_FOR: [GpuField; 9] = [
     GpuField::Throttle,
 ];
 
-/// A named statistic of a GPU.
-type Named = (&'static str, fn(&GpuSummary) -> Option<GpuStat>);
-
-const ACTIVITY: [Named; 4] = [
-    ("SM occupancy, %", |gpu| gpu.sm_occupancy),
-    ("SM active, %", |gpu| gpu.sm_active),
-    ("tensor active, %", |gpu| gpu.tensor_active),
-    ("DRAM active, %", |gpu| gpu.dram_active),
-];
+/// So many readings make no statistics: their means stand alone.
+const ONCE: u64 = 2;
 
 /// The GPUs that were watched, as a page of its own.
 pub fn gpu_terminal(gpus: &[GpuSummary], style: &Style) -> String {
@@ -63,29 +58,24 @@ fn watched(page: &mut Page, gpus: &[GpuSummary]) {
         "{} in {} by {}",
         counted(most, "reading", "readings"),
         quantity::duration(gpus.iter().map(|gpu| gpu.over_ns).max().unwrap_or_default() as f64),
-        source_words(first.source),
+        first.source.in_words(),
     );
     page.heading("GPUs", &note);
     names(page, gpus);
-    page.table(&Table::new(columns(gpus)));
+    let is_short = most <= ONCE;
+    page.table(&Table::new(columns::of(gpus, is_short)));
     throttling(page, gpus);
-    doubts(page, gpus);
-    for (title, field) in
-        [("SM active over time", GpuField::SmActive), ("Power over time", GpuField::PowerW)]
-    {
+    if !is_short {
+        doubts(page, gpus);
+    }
+    kernel_time(page, gpus);
+    let pictured =
+        [("SM active over time", GpuField::SmActive), ("Power over time", GpuField::PowerW)];
+    for (title, field) in pictured.into_iter().filter(|_| !is_short) {
         pictures(page, gpus, title, field);
     }
     let missing = gpus.iter().map(|gpu| (key(gpu), &gpu.missing));
     reasons(page, "Not to be had", missing, gpus.len(), |field| ASKED_FOR.contains(&field));
-}
-
-const fn source_words(source: GpuSource) -> &'static str {
-    match source {
-        GpuSource::Nvml => "NVML",
-        GpuSource::DcgmExporter => "dcgm-exporter",
-        GpuSource::Dcgmi => "dcgmi dmon",
-        GpuSource::Amdgpu => "amdgpu's files",
-    }
 }
 
 fn key(gpu: &GpuSummary) -> String {
@@ -96,80 +86,79 @@ fn labelled(host: &str, label: String) -> String {
     if host.is_empty() { label } else { format!("{} {label}", plain(host)) }
 }
 
-/// "0–7: NVIDIA H100", one line for each product.
-fn names(page: &mut Page, gpus: &[GpuSummary]) {
-    let mut products: BTreeMap<String, Vec<String>> = BTreeMap::new();
+/// GPUs as short as they can be told apart: "0–7", "0, 2, 1:0".
+fn ranges<'a>(gpus: impl IntoIterator<Item = &'a GpuSummary>) -> String {
+    let mut runs: Vec<(&GpuSummary, &GpuSummary)> = Vec::new();
     for gpu in gpus {
-        products.entry(plain(&gpu.name)).or_default().push(key(gpu));
+        match runs.last_mut() {
+            Some((_, last))
+                if last.mig.is_none()
+                    && gpu.mig.is_none()
+                    && last.host == gpu.host
+                    && last.index + 1 == gpu.index =>
+            {
+                *last = gpu;
+            }
+            _ => runs.push((gpu, gpu)),
+        }
     }
-    for (name, keys) in products {
-        page.paragraph(&format!("{}: {name}", keys.join(", ")), 0, Tone::Plain);
-    }
+    let words = runs.into_iter().map(|(first, last)| match last.index - first.index {
+        0 => key(first),
+        1 => format!("{}, {}", key(first), last.label()),
+        _ => format!("{}–{}", key(first), last.label()),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
-fn columns(gpus: &[GpuSummary]) -> Vec<Column> {
-    let cells = |of: &dyn Fn(&GpuSummary) -> Option<String>| -> Vec<String> {
-        gpus.iter().map(|gpu| of(gpu).unwrap_or_else(|| ABSENT.to_owned())).collect()
-    };
-    let mut columns = vec![Column::numbers("", "GPU", gpus.iter().map(key).collect())];
-    let mut statistics = |group: &str, factor: f64, of: &dyn Fn(&GpuSummary) -> Option<GpuStat>| {
-        let parts: [(&str, fn(GpuStat) -> f64); 3] =
-            [("mean", |s| s.mean), ("p95", |s| s.p95), ("max", |s| s.max)];
-        for (label, part) in parts {
-            let text = |gpu: &GpuSummary| Some(quantity::number(part(of(gpu)?) * factor));
-            columns.push(Column::numbers(group, label, cells(&text)));
+/// Gathers the GPUs of which the same is to be said.
+fn alike(
+    gpus: &[GpuSummary],
+    words: impl Fn(&GpuSummary) -> Option<String>,
+) -> Vec<(String, String)> {
+    let mut found: Vec<(String, Vec<&GpuSummary>)> = Vec::new();
+    for gpu in gpus {
+        let Some(words) = words(gpu) else { continue };
+        match found.iter_mut().find(|(other, _)| *other == words) {
+            Some((_, gpus)) => gpus.push(gpu),
+            None => found.push((words, vec![gpu])),
         }
-    };
-    for (name, of) in ACTIVITY {
-        statistics(name, 100.0, &of);
     }
-    statistics("power, W", 1.0, &|gpu| gpu.power_w);
-    statistics("temperature, °C", 1.0, &|gpu| gpu.temperature_c);
-    statistics("SM clock, MHz", 1.0, &|gpu| gpu.clocks.sm_mhz);
-    let energy = |gpu: &GpuSummary| {
-        let energy = gpu.energy_j.as_ref()?;
-        let doubt = if energy.valid { "" } else { "?" };
-        Some(format!("{doubt}{}", quantity::number(energy.joules)))
-    };
-    columns.push(Column::numbers("energy", "J", cells(&energy)));
-    let throttled = |gpu: &GpuSummary| Some(quantity::number(gpu.throttled_ratio? * 100.0));
-    columns.push(Column::numbers("throttled", "% of time", cells(&throttled)));
-    if gpus.iter().all(|gpu| gpu.sm_active.is_none()) {
-        let time = |gpu: &GpuSummary| {
-            Some(quantity::number(gpu.others.get(&GpuField::TimeActive)?.mean * 100.0))
-        };
-        columns.push(Column::numbers("a kernel ran", "% of time", cells(&time)));
+    found.into_iter().map(|(words, gpus)| (words, ranges(gpus))).collect()
+}
+
+/// "GPU 0–7: NVIDIA H100", one line for each product.
+fn names(page: &mut Page, gpus: &[GpuSummary]) {
+    for (name, keys) in alike(gpus, |gpu| Some(plain(&gpu.name))) {
+        page.paragraph(&format!("GPU {keys}: {name}"), 0, Tone::Plain);
     }
-    columns.into_iter().filter(|column| column.has_content(&[ABSENT])).collect()
 }
 
 fn throttling(page: &mut Page, gpus: &[GpuSummary]) {
-    for gpu in gpus.iter().filter(|gpu| !gpu.throttled_by.is_empty()) {
-        let by: Vec<String> = gpu
-            .throttled_by
-            .iter()
-            .map(|(reason, ratio)| {
-                format!("{} {}", reason.as_str().replace('_', " "), quantity::percent(*ratio))
-            })
-            .collect();
-        let text = format!("GPU {} throttled: {} of readings", key(gpu), by.join(", "));
+    let by = |gpu: &GpuSummary| {
+        let by = gpu.throttled_by.iter().map(|(reason, ratio)| {
+            format!("{} in {}", reason.as_str().replace('_', " "), quantity::percent(*ratio))
+        });
+        let by: Vec<String> = by.collect();
+        (!by.is_empty()).then(|| by.join(", "))
+    };
+    for (by, keys) in alike(gpus, by) {
+        let text = format!("GPU {keys} throttled: {by} of the readings");
         page.paragraph(&text, 0, Tone::Warning);
     }
 }
 
 /// What figures must not be taken for.
 fn doubts(page: &mut Page, gpus: &[GpuSummary]) {
-    let mut invalid: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for gpu in gpus {
-        let energy = gpu.energy_j.as_ref().filter(|energy| !energy.valid);
-        if let Some(reason) = energy.and_then(|energy| energy.reason.clone()) {
-            invalid.entry(plain(&reason)).or_default().push(key(gpu));
-        }
+    let invalid = |gpu: &GpuSummary| {
+        let energy = gpu.energy_j.as_ref().filter(|energy| !energy.valid)?;
+        Some(energy.reason.as_ref().map_or_else(|| "not valid".to_owned(), |why| plain(why)))
+    };
+    for (reason, keys) in alike(gpus, invalid) {
+        page.hanging("? ", "  ", &format!("energy of GPU {keys}: {reason}"), Tone::Warning);
     }
-    for (reason, keys) in invalid {
-        let text = format!("? energy of GPU {}: {reason}", keys.join(", "));
-        page.paragraph(&text, 0, Tone::Warning);
-    }
+}
+
+fn kernel_time(page: &mut Page, gpus: &[GpuSummary]) {
     let has_time = |gpu: &GpuSummary| gpu.others.contains_key(&GpuField::TimeActive);
     if gpus.iter().all(|gpu| gpu.sm_active.is_none()) && gpus.iter().any(has_time) {
         let text = "That a kernel ran says nothing about how much of the GPU was at work.";
@@ -193,9 +182,17 @@ fn pictures(page: &mut Page, gpus: &[GpuSummary], title: &str, field: GpuField) 
     let width = drawn.iter().map(|(key, _)| words::columns(key)).max().unwrap_or_default();
     for (key, line) in drawn {
         let room = page.style.columns().saturating_sub(width + 2);
-        let bars: String = line.iter().take(room).map(|value| bar(*value, top)).collect();
+        let bars: String = held(line).take(room).map(|value| bar(value, top)).collect();
         page.line(&format!("{key:>width$}  {bars}"));
     }
+}
+
+/// With fewer readings than parts, each reading stands for the time since the one before it, as the
+/// figures do; a longer time without any stays blank.
+fn held(line: &[Option<f64>]) -> impl Iterator<Item = Option<f64>> {
+    let found = line.iter().flatten().count().max(1);
+    let most = 2 * line.len().div_ceil(found);
+    (0..line.len()).map(move |at| line[at..].iter().take(most).copied().find_map(|value| value))
 }
 
 fn bar(value: Option<f64>, top: f64) -> char {
@@ -289,11 +286,13 @@ pub fn gpu_check(
     if let Some(first) = readings.first() {
         let gpus: BTreeSet<String> =
             readings.iter().map(|r| labelled(&r.host, r.label())).collect();
-        let note = format!(
-            "{} by {}",
-            counted(gpus.len() as u64, "GPU or instance", "GPUs and instances"),
-            source_words(first.source)
-        );
+        let instances = readings.iter().filter(|reading| reading.mig.is_some()).count();
+        let whole = counted((gpus.len() - instances) as u64, "GPU", "GPUs");
+        let instances = match instances as u64 {
+            0 => String::new(),
+            n => format!(" and {}", counted(n, "MIG instance", "MIG instances")),
+        };
+        let note = format!("{whole}{instances} by {}", first.source.in_words());
         page.heading("What can be read", &note);
         page.table(&Table::new(check_columns(readings, gpus.len())));
         let missing = readings.iter().map(|r| (labelled(&r.host, r.label()), &r.missing));
@@ -304,7 +303,7 @@ pub fn gpu_check(
     if !passed_over.is_empty() {
         page.heading("Sources that were not taken", "");
         for (source, reason) in passed_over {
-            let text = format!("{}: {}", source_words(*source), plain(reason));
+            let text = format!("{}: {}", source.in_words(), plain(reason));
             page.hanging("", "  ", &text, Tone::Plain);
         }
     }

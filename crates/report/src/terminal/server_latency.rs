@@ -15,6 +15,8 @@ mod picture;
 
 /// Significant digits of a bound: as many as servers write.
 const BOUND_DIGITS: usize = 6;
+/// So many histograms are all shown with their buckets.
+const FEW: usize = 5;
 
 /// How the values of one histogram are shown: in which unit, and what to multiply them by.
 struct Scale {
@@ -22,15 +24,22 @@ struct Scale {
     factor: f64,
 }
 
+/// The length of a unit of time, ns; `None` of any other unit.
+fn time_ns(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "seconds" => 1e9,
+        "milliseconds" => 1e6,
+        "microseconds" => 1e3,
+        "nanoseconds" => 1.0,
+        _ => return None,
+    })
+}
+
 impl Scale {
     /// Of times the unit in which they are short; any other unit as it is.
     fn of(result: &LatencyResult) -> Self {
-        let ns = match result.unit.as_str() {
-            "seconds" => 1e9,
-            "milliseconds" => 1e6,
-            "microseconds" => 1e3,
-            "nanoseconds" => 1.0,
-            other => return Self { name: plain(other), factor: 1.0 },
+        let Some(ns) = time_ns(&result.unit) else {
+            return Self { name: plain(&result.unit), factor: 1.0 };
         };
         let values = result.quantiles.iter().filter_map(|quantile| quantile.value);
         let unit = DurationUnit::fitting(values.chain(result.mean).map(|value| value * ns));
@@ -75,13 +84,33 @@ pub(super) fn section(page: &mut Page, document: &Document, is_alone: bool) {
         page.blank();
         page.paragraph(&format!("No values in the window: {}.", names.join(", ")), 0, Tone::Faint);
     }
-    for result in told {
+    let (pictured, others): (Vec<&LatencyResult>, Vec<&LatencyResult>) =
+        told.iter().partition(|result| is_pictured(result, told.len()));
+    for result in pictured {
         details(page, result);
     }
+    if told.is_empty() {
+        return;
+    }
     page.blank();
+    if let Some(other) = others.first() {
+        let note = format!(
+            "Buckets of the others: --metric {}, say; of all of them: --json.",
+            plain(&other.metric)
+        );
+        page.paragraph(&note, 0, Tone::Faint);
+    }
     let note = "Quantiles as Prometheus computes them: linear inside a bucket, which is a guess. The \
                 bounds of the bucket and the mean are certain.";
     page.paragraph(note, 0, Tone::Faint);
+}
+
+/// Whether a histogram's buckets are shown: of one alone; of many where it is a latency with a known
+/// meaning, or has something to be told of. All of a server's histograms are too much to read.
+fn is_pictured(result: &LatencyResult, of: usize) -> bool {
+    let is_time = time_ns(&result.unit).is_some();
+    let is_asked = !result.attainment.is_empty() || !result.warnings.is_empty();
+    of <= FEW || is_asked || (is_time && result.meaning.is_some())
 }
 
 /// "TTFT", or the metric's name; then the labels that it is told apart by.
@@ -107,7 +136,10 @@ fn labels(result: &LatencyResult) -> String {
 fn overview(page: &mut Page, results: &[&LatencyResult]) {
     let scales: Vec<Scale> = results.iter().map(|result| Scale::of(result)).collect();
     let most = page.style.columns() / 3;
-    let keys = results.iter().map(|result| words::cut(&title(result), most)).collect();
+    // Of one metric by its labels, these tell the rows apart, and its name heads the page below.
+    let is_one = results.iter().all(|r| r.metric == results[0].metric && !r.labels.is_empty());
+    let key = |result: &&LatencyResult| if is_one { labels(result) } else { title(result) };
+    let keys = results.iter().map(|result| words::cut(&key(result), most)).collect();
     let means = results.iter().zip(&scales);
     let means = means.map(|(r, scale)| r.mean.map_or(ABSENT.into(), |mean| scale.number(mean)));
     let mut columns = vec![
@@ -179,11 +211,7 @@ fn details(page: &mut Page, result: &LatencyResult) {
     };
     let table = Table::new(vec![
         Column::words("", cells(&name)).toned(Tone::Strong),
-        Column::numbers(
-            "",
-            "value",
-            cells(&|found| found.value.map_or(ABSENT.into(), |value| scale.number(value))),
-        ),
+        Column::numbers("", "value", cells(&|found| value(found, &scale))),
         Column::numbers("", "its bucket", cells(&|found| bucket(found, &scale))),
         Column::numbers("", "n in it", cells(&|found| quantity::count(found.n_in_bucket))),
         Column::words("beware", cells(&beware)),
@@ -195,6 +223,14 @@ fn details(page: &mut Page, result: &LatencyResult) {
         page.hanging("", "  ", &format!("{}: {text}", plain(term)), tone);
     }
     picture::picture(page, result, &scale);
+}
+
+/// As Prometheus has it; above the highest bound that is the bound, which is no value of anything.
+fn value(quantile: &QuantileResult, scale: &Scale) -> String {
+    if has(quantile, QuantileFlag::InfBucket) {
+        return format!("> {}", scale.bound(quantile.low));
+    }
+    quantile.value.map_or(ABSENT.into(), |value| scale.number(value))
 }
 
 /// "1,204 values of 2 series, added up over engine; mean 187 ms (exact)".

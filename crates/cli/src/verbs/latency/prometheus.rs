@@ -56,7 +56,7 @@ pub(super) fn looks(args: &PrometheusArgs, connection: &ConnectionArgs) -> Resul
     archive.is_one_process(start_s, end_s, [&first, &second])?;
     let name = archive.web.name();
     let source = format!("job {job} at {name}, {} to {}", in_words(start_s), in_words(end_s));
-    Ok(Looks { source, first, second, warnings, is_live: false })
+    Ok(Looks { source, first, second, warnings, pages: None, is_live: false })
 }
 
 /// The server of a URL, and the path under which its API lies.

@@ -9,13 +9,13 @@ use loadline_schema::event::Warning;
 use crate::exit::Failure;
 
 /// A process that is watched.
-pub(crate) struct Followed {
+pub(super) struct Followed {
     pid: u32,
     proc: PathBuf,
     started: String,
     nvml: Result<Nvml, String>,
     /// The most memory that it held on each GPU, bytes; 0: the driver does not tell.
-    pub(crate) gpus: BTreeMap<u32, u64>,
+    pub(super) gpus: BTreeMap<u32, u64>,
 }
 
 /// What the kernel says of a process.
@@ -27,7 +27,7 @@ struct Stat {
 
 impl Followed {
     /// Finds the process.
-    pub(crate) fn new(pid: u32, proc: &Path, library: &Path) -> Result<Self, Failure> {
+    pub(super) fn new(pid: u32, proc: &Path, library: &Path) -> Result<Self, Failure> {
         let found = stat(proc, pid).filter(|stat| !stat.is_zombie);
         let Some(found) = found else {
             let folder = proc.join(pid.to_string());
@@ -41,12 +41,12 @@ impl Followed {
     }
 
     /// Whether it has ended; another process may have its number by now.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         stat(&self.proc, self.pid).is_none_or(|stat| stat.is_zombie || stat.started != self.started)
     }
 
     /// Notes the GPUs that it is on now.
-    pub(crate) fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let Ok(nvml) = &self.nvml else { return };
         match nvml.processes() {
             Err(error) => self.nvml = Err(error.to_string()),
@@ -65,7 +65,7 @@ impl Followed {
     }
 
     /// Why all GPUs are shown, where they are.
-    pub(crate) fn warning(&self) -> Option<Warning> {
+    pub(super) fn warning(&self) -> Option<Warning> {
         let pid = self.pid;
         let (why, advice) = match &self.nvml {
             Err(reason) => (
@@ -82,7 +82,7 @@ impl Followed {
     }
 
     /// "Process 4242 and its children held 1.00 GiB on GPU 0, 2.00 GiB on GPU 1 at most."
-    pub(crate) fn sentence(&self) -> Option<String> {
+    pub(super) fn sentence(&self) -> Option<String> {
         let held: Vec<String> = self
             .gpus
             .iter()

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use loadline_clock::RunClock;
 use loadline_observe::gpu::GpuReader;
 use loadline_schema::event::Warning;
-use loadline_schema::gpu::{GpuReading, GpuSource};
+use loadline_schema::gpu::{GpuField, GpuReading, GpuSource};
 
 use crate::exit::Failure;
 use crate::signals::{Heard, Signals};
@@ -16,36 +16,50 @@ use crate::signals::{Heard, Signals};
 /// When looks happen.
 #[expect(clippy::struct_field_names, reason = "each name ends with its unit")]
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(super) struct Pace {
     /// From one look to the next, ns.
-    pub(crate) interval_ns: u64,
+    pub(super) interval_ns: u64,
     /// The longest time in which nobody asks whether it is over, ns.
-    pub(crate) most_wait_ns: u64,
+    pub(super) most_wait_ns: u64,
     /// The last look happens then, in time of the clock, ns.
-    pub(crate) end_ns: Option<u64>,
+    pub(super) end_ns: Option<u64>,
 }
 
-/// Looks of one source that gave nothing.
+/// Looks that gave nothing: of a source, or of one GPU.
 #[derive(Debug, Default)]
 struct Failed {
     looks: u64,
     first: String,
 }
 
-pub(crate) struct Watch {
-    pub(crate) clock: RunClock,
-    pub(crate) readings: Vec<GpuReading>,
+impl Failed {
+    fn note(&mut self, reason: impl std::fmt::Display) {
+        self.looks += 1;
+        if self.first.is_empty() {
+            self.first = reason.to_string();
+        }
+    }
+}
+
+/// Host, GPU, MIG instance.
+type Part = (String, u32, Option<u32>);
+
+pub(super) struct Watch {
+    pub(super) clock: RunClock,
+    pub(super) readings: Vec<GpuReading>,
     readers: Vec<Box<dyn GpuReader>>,
     csv: Option<Csv>,
     looks: u64,
     failed: BTreeMap<GpuSource, Failed>,
+    /// GPUs of which nothing could be read at some looks: fallen off the bus, say.
+    gone: BTreeMap<Part, Failed>,
     /// Place of the last reading of each GPU and instance.
-    last: BTreeMap<(String, u32, Option<u32>), usize>,
+    last: BTreeMap<Part, usize>,
 }
 
 impl Watch {
     /// Makes the file of readings, where there is to be one.
-    pub(crate) fn new(
+    pub(super) fn new(
         clock: RunClock,
         readers: Vec<Box<dyn GpuReader>>,
         csv: Option<&Path>,
@@ -57,24 +71,19 @@ impl Watch {
             csv: csv.map(Csv::create).transpose()?,
             looks: 0,
             failed: BTreeMap::new(),
+            gone: BTreeMap::new(),
             last: BTreeMap::new(),
         })
     }
 
     /// One look by every source.
-    pub(crate) fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         self.looks += 1;
         let mut found = Vec::new();
         for reader in &mut self.readers {
             match reader.read(self.clock.now_ns()) {
                 Ok(readings) => found.extend(readings),
-                Err(error) => {
-                    let failed = self.failed.entry(reader.source()).or_default();
-                    failed.looks += 1;
-                    if failed.first.is_empty() {
-                        failed.first = error.to_string();
-                    }
-                }
+                Err(error) => self.failed.entry(reader.source()).or_default().note(error),
             }
         }
         if let Some(csv) = &mut self.csv {
@@ -82,6 +91,11 @@ impl Watch {
         }
         for reading in found {
             let part = (reading.host.clone(), reading.index, reading.mig);
+            if reading.values.is_empty() {
+                let why = reading.missing.get(&GpuField::PowerW);
+                let why = why.map_or("no reason is told", |why| why.reason.as_str());
+                self.gone.entry(part.clone()).or_default().note(why);
+            }
             if let Some(before) = self.last.insert(part, self.readings.len()) {
                 // Only the last reading's reasons are told; hours of them would fill the memory.
                 self.readings[before].missing.clear();
@@ -91,7 +105,7 @@ impl Watch {
     }
 
     /// Looks again each interval, and once more when `is_over` says so or the end has come.
-    pub(crate) fn run(
+    pub(super) fn run(
         &mut self,
         pace: Pace,
         signals: &Signals,
@@ -119,25 +133,44 @@ impl Watch {
         self.look();
     }
 
+    /// Since the first look that gave something, ns.
+    pub(super) fn since_first_ns(&self) -> u64 {
+        let first = self.readings.first().map(|reading| reading.at_ns);
+        first.map_or(0, |first| self.clock.now_ns().saturating_sub(first))
+    }
+
     /// The last reading of each GPU and instance.
-    pub(crate) fn latest(&self) -> impl Iterator<Item = &GpuReading> {
+    pub(super) fn latest(&self) -> impl Iterator<Item = &GpuReading> {
         self.last.values().filter_map(|at| self.readings.get(*at))
     }
 
     /// Sources that gave nothing at some looks.
-    pub(crate) fn warnings(&self) -> Vec<Warning> {
+    pub(super) fn warnings(&self) -> Vec<Warning> {
         let told = |(source, failed): (&GpuSource, &Failed)| {
             let message = format!(
-                "{source} gave nothing at {} of {} looks; first: {}",
-                failed.looks, self.looks, failed.first
+                "{} gave nothing at {} of {} looks; first: {}",
+                source.in_words(),
+                failed.looks,
+                self.looks,
+                failed.first
             );
             Warning::new("gpu_source_failed", message, "`loadline gpu --check` looks again")
         };
-        self.failed.iter().map(told).collect()
+        let gone = |((host, index, mig), failed): (&Part, &Failed)| {
+            let host = if host.is_empty() { String::new() } else { format!("{host} ") };
+            let mig = mig.map_or_else(String::new, |mig| format!(":{mig}"));
+            let message = format!(
+                "nothing could be read of GPU {host}{index}{mig} at {} of {} looks; first: {}",
+                failed.looks, self.looks, failed.first
+            );
+            let advice = "its figures are of the other looks alone; dmesg may have an Xid for it";
+            Warning::new("gpu_gone", message, advice)
+        };
+        self.failed.iter().map(told).chain(self.gone.iter().map(gone)).collect()
     }
 
     /// Ends the file of readings.
-    pub(crate) fn finish_csv(&mut self) -> Result<(), Failure> {
+    pub(super) fn finish_csv(&mut self) -> Result<(), Failure> {
         self.csv.take().map_or(Ok(()), |csv| csv.failure.map_or(Ok(()), Err))
     }
 }
@@ -173,6 +206,6 @@ impl Csv {
 }
 
 /// A file that was named and cannot be written.
-pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::usage(format!("cannot write {}: {error}", path.display()))
 }
