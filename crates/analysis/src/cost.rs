@@ -66,7 +66,7 @@ impl Power {
             (None, Some(power)) => Some(Self {
                 busy: power.busy_watts,
                 idle: idle.or(power.idle_watts).map(|idle| idle.min(power.busy_watts)),
-                source: format!("measured: {}", power.meters),
+                source: format!("measured ({})", power.meters),
             }),
             (None, None) => None,
         }

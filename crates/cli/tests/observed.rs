@@ -237,7 +237,7 @@ fn measured_energy_prices_tokens() {
     let tokens_per_s = run.point()["output_tokens_per_s"]["value"].as_f64().unwrap();
     near(&energy["joules_per_output_token"], WATTS / tokens_per_s, 0.01 * WATTS / tokens_per_s);
     let cost = &run.point()["cost"];
-    assert_eq!(cost["power_source"], "measured: package-0");
+    assert_eq!(cost["power_source"], "measured (package-0)");
     near(&cost["joules_per_output_token"], WATTS / tokens_per_s, 0.01 * WATTS / tokens_per_s);
     near(&cost["per_hour"], 0.03, 0.0006);
     assert!(run.codes().contains(&"power_partial"), "{:?}", run.codes());

@@ -158,7 +158,9 @@ pub(super) fn energy(
     let idle = idle.and_then(|idle| idle_baseline(&idle.sum));
     let both = gross_net(sum, idle);
     let watts = both.gross.watts()?;
-    let net_watts = both.net.as_ref().filter(|net| net.valid).and_then(EnergyFigure::watts);
+    // What cannot be told apart from nothing is no figure.
+    let is_clear = |net: &&EnergyFigure| net.valid && net.low.is_none_or(|low| low > 0.0);
+    let net_watts = both.net.as_ref().filter(is_clear).and_then(EnergyFigure::watts);
     let output = point.output_tokens_per_s.map(|rate| rate.value);
     let input = point.input_tokens_per_s.map(|rate| rate.value);
     let total = output.zip(input).map(|(output, input)| output + input);

@@ -337,6 +337,7 @@ pub(super) const OBSERVATIONS: &[Metric] = &[
         shape: "number",
         formula: "`net` / time / `output_tokens_per_s`",
         from: &["series", "value", "at_ns"],
+        notes: "Absent where the bounds of `net` contain 0.",
         ..OBSERVED
     },
     Metric {
@@ -346,6 +347,7 @@ pub(super) const OBSERVATIONS: &[Metric] = &[
         shape: "number",
         formula: "`net` / time / `requests_per_s`",
         from: &["series", "value", "at_ns"],
+        notes: "Absent where the bounds of `net` contain 0.",
         ..OBSERVED
     },
     Metric {
