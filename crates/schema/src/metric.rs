@@ -10,10 +10,12 @@ mod compare;
 mod cost;
 mod counts;
 mod engine;
+mod gpu;
 mod latency;
 mod observed;
 mod rates;
 mod scaling;
+mod server_latency;
 mod storage;
 mod targets;
 
@@ -42,6 +44,10 @@ pub enum Section {
     Engine,
     /// Workloads on a directory.
     Storage,
+    /// GPUs over a time.
+    Gpu,
+    /// A server's own histograms.
+    ServerLatency,
     /// What changed between two runs.
     Compare,
     /// The client's own error.
@@ -52,7 +58,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Latency,
         Self::Rates,
         Self::Outcomes,
@@ -64,6 +70,8 @@ impl Section {
         Self::Cost,
         Self::Engine,
         Self::Storage,
+        Self::Gpu,
+        Self::ServerLatency,
         Self::Compare,
         Self::Client,
         Self::Selftest,
@@ -83,6 +91,8 @@ impl Section {
             Self::Cost => "Cost",
             Self::Engine => "Engine and memory bandwidth",
             Self::Storage => "Storage",
+            Self::Gpu => "GPUs",
+            Self::ServerLatency => "Latency by a server's own histograms",
             Self::Compare => "Comparison of two runs",
             Self::Client => "The client's own error",
             Self::Selftest => "Selftest",
@@ -142,7 +152,7 @@ const BLANK: Metric = Metric {
 
 /// Every metric, in the order of METRICS.md.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
-    let tables: [&[Metric]; 11] = [
+    let tables: [&[Metric]; 13] = [
         latency::LATENCY,
         rates::RATES,
         counts::COUNTS,
@@ -152,6 +162,8 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         cost::COSTS,
         engine::ENGINES,
         storage::STORED,
+        gpu::GPUS,
+        server_latency::SERVERS,
         compare::COMPARED,
         client::CLIENT,
     ];
@@ -171,6 +183,8 @@ mod tests {
     use super::*;
     use crate::document::{Client, EngineResult, OutcomeCounts, Point, Selftest, Tokens};
     use crate::engine::EngineCell;
+    use crate::gpu::GpuSummary;
+    use crate::latency::LatencyResult;
     use crate::observed::{HostObserved, PointEnergy, ServerObserved};
     use crate::storage::{CheckpointResult, ModelLoadResult, StorageResult, StorageTimeline};
     use crate::verdict::{CostReport, Little, MetricChange, PointCost, Row, Scalability};
@@ -276,6 +290,28 @@ mod tests {
         keys.chain(of_parts).chain(sentences).collect()
     }
 
+    /// Fields of a GPU's summary and of a server's histogram that are measured.
+    fn measured_of_observers() -> Vec<String> {
+        let gpu = ["host", "index", "mig", "uuid", "name", "source"];
+        let histogram = [
+            "source",
+            "metric",
+            "unit",
+            "labels",
+            "meaning",
+            "engine",
+            "series",
+            "summed_over",
+            "warnings",
+        ];
+        let of = |part: &str, fields: Vec<String>, named: &[&str]| -> Vec<String> {
+            let fields = fields.into_iter().filter(|field| !named.contains(&field.as_str()));
+            fields.map(|field| format!("{part}.{field}")).collect()
+        };
+        let gpus = of("gpu", fields::<GpuSummary>(), &gpu);
+        [gpus, of("latency", fields::<LatencyResult>(), &histogram)].concat()
+    }
+
     fn wanted() -> BTreeSet<String> {
         let blocks: [(&str, Vec<String>); 9] = [
             ("scalability", fields::<Scalability>()),
@@ -307,6 +343,7 @@ mod tests {
         keys.extend(computed_of_changes().into_iter().map(|field| format!("compare.{field}")));
         keys.extend(measured_of_engines());
         keys.extend(measured_of_storage());
+        keys.extend(measured_of_observers());
         keys.extend(["pareto", "throughput_point"].map(str::to_owned));
         for key in NOT_METRICS {
             assert!(keys.remove(key), "{key} is no field of a point");
@@ -362,11 +399,15 @@ mod tests {
             include_str!("storage/record.rs"),
             include_str!("sample.rs"),
             include_str!("observe.rs"),
+            include_str!("gpu.rs"),
         ];
         let source = source.concat();
         for metric in metrics() {
             for field in metric.from {
-                assert!(source.contains(&format!("pub {field}:")), "{}: {field}", metric.key);
+                // Fields of GPUs are no members but keys.
+                let is_there = source.contains(&format!("pub {field}:"))
+                    || crate::gpu::GpuField::from_text(field).is_some();
+                assert!(is_there, "{}: {field}", metric.key);
             }
         }
     }

@@ -144,7 +144,16 @@ pub(super) fn ours(
     let requests = load.requests(quick);
     let mut command = on_core(1, &programs.loadline);
     command.arg("serving").arg(format!("http://127.0.0.1:{}", programs.port));
-    command.args(["--model", "mock", "--trials", "1", "--no-discover", "--no-report", "--quiet"]);
+    command.args([
+        "--model",
+        "mock",
+        "--trials",
+        "1",
+        "--no-discover",
+        "--no-observe",
+        "--no-report",
+        "--quiet",
+    ]);
     command.args([
         "--prompt-tokens",
         "16",

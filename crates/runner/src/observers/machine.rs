@@ -7,7 +7,7 @@ use loadline_observe::gpu::{GpuReader, GpuRoots, NvmlSettings, check, open};
 use loadline_observe::host::{self, Roots};
 use loadline_observe::power::{Hwmon, PowerSensor, Rapl, SensorFigure};
 use loadline_observe::rows::{gpu_rows, host_rows};
-use loadline_schema::gpu::{GpuField, GpuReading, Missing, MissingKind};
+use loadline_schema::gpu::{GpuField, GpuReading, GpuSource, Missing, MissingKind};
 use loadline_schema::observe::{GpuChoice, Meter, ObservePlan, ObserverKind, Observing};
 use loadline_serving::socket::Address;
 
@@ -98,7 +98,10 @@ impl Machine {
             }
             None => {
                 let opened = open(roots, clock);
-                passed.extend(opened.passed_over.into_iter().map(|p| p.reason));
+                let tried = opened.passed_over.into_iter();
+                // None was named, so that there is nothing to say about it.
+                let tried = tried.filter(|one| one.source != GpuSource::DcgmExporter);
+                passed.extend(tried.map(|one| format!("{}: {}", one.source, one.reason)));
                 opened.readers
             }
         };
