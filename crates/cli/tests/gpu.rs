@@ -100,7 +100,7 @@ fn eight_h100_once() {
     let (code, text, words) = machine.gpu(&[]);
     assert_eq!((code, words.as_str()), (Some(0), ""));
     insta::with_settings!({filters => vec![(r"in \d+ ms", "in [time]")]}, {
-        insta::assert_snapshot!(text)
+        insta::assert_snapshot!(text);
     });
 
     let document = machine.json(&[]);
