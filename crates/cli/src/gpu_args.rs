@@ -76,8 +76,8 @@ Around a command its own stdin, stdout and stderr are left alone; the report
 goes to stderr, with --json to stdout after the command's output, with --output
 to a file. The exit code is the command's, 128 + n where signal n ended it, and
 125 where loadline itself fails: the command cannot be started, a file cannot be
-written. Without a GPU the command still runs, and stderr says so. Ctrl-C goes to
-the command as well, and loadline ends when the command does.
+written. Without a GPU the command still runs, and stderr says so. Ctrl-C goes
+to the command as well, and loadline ends when the command does.
 
 Sources, the best first: NVML with GPM (Hopper and later), dcgmi dmon (data
 centre GPUs before Hopper), NVML alone (power, clocks and memory), and amdgpu's
@@ -85,7 +85,8 @@ files. Nothing has to be started for them. dcgmi has no `profile --start`: its
 counters run while `dcgmi dmon -e 1002,1003,1004,1005` does; `dcgmi profile
 --pause` and `--resume` hand them to Nsight and back.
 
-The energy of a short time needs more looks: --interval 100ms.
+Energy needs a time of 100 steps of the GPU's counter, which is some 10 s; how
+often the counter steps is measured first, for at most 0.5 s.
 
 Examples:
   loadline gpu

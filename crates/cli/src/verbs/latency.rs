@@ -171,7 +171,8 @@ fn watched(args: &LatencyArgs, url: &str) -> Result<Looks, Failure> {
     let first = web.snapshot()?;
     let begin_ns = monotonic_ns();
     let so_far = server_latency(&window(&at_start(&first), &first), &settings(args, name.clone()));
-    for warning in so_far.warnings.iter().filter(|_| so_far.results.is_empty()) {
+    let is_told = |warning: &&Warning| warning.code != "restart_unseen";
+    for warning in so_far.warnings.iter().filter(is_told).filter(|_| so_far.results.is_empty()) {
         say(&format!("loadline: so far {}", warning.message));
     }
     // A second Ctrl-C meets a closed channel, and ends the program.
