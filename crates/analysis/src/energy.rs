@@ -7,6 +7,7 @@ mod counter;
 mod trapezoid;
 
 pub use counter::{COUNTER_STEPS, CounterRules, CounterSample, counter_energy};
+pub(crate) use trapezoid::bridged_ns;
 pub use trapezoid::{AVERAGING_TIMES, PowerRules, PowerSample, trapezoid_energy};
 
 /// How far the counter and the samples of power of one meter may be apart, as a share of the larger.

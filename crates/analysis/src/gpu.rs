@@ -9,7 +9,7 @@ use loadline_schema::gpu::{
 };
 
 use crate::energy::{
-    CounterRules, CounterSample, EnergyWindow, PowerRules, PowerSample, best_energy,
+    CounterRules, CounterSample, EnergyWindow, PowerRules, PowerSample, best_energy, bridged_ns,
     counter_energy, cross_checked, trapezoid_energy,
 };
 use crate::quantile::nearest_rank;
@@ -130,7 +130,7 @@ pub(crate) fn gpu_energy(readings: &[&GpuReading], window: EnergyWindow) -> Opti
         samples(GpuField::PowerW).map(|(at_ns, watts)| PowerSample { at_ns, watts }).collect();
     let averages = readings.first().is_some_and(|reading| reading.source != GpuSource::Amdgpu);
     let rules = PowerRules {
-        most_gap_ns: MOST_GAP_NS,
+        most_gap_ns: bridged_ns(&power, window, MOST_GAP_NS),
         averaged_over_ns: if averages { NVML_AVERAGES_NS } else { 0 },
     };
     let power = trapezoid_energy(&power, window, rules).ok();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use loadline_schema::document::{Observed, Point, StageObserved};
+use loadline_schema::document::{Observed, StageObserved};
 use loadline_schema::event::Warning;
 use loadline_schema::gpu::GpuReading;
 use loadline_schema::host_sample::HostReading;
@@ -25,6 +25,7 @@ mod warnings;
 
 pub(crate) use client_side::ClientSide;
 pub use edges::{Glance, TrialTime, edges};
+pub(crate) use power::Yield;
 
 /// What observers read over a stage.
 #[derive(Debug, Clone, Default)]
@@ -64,18 +65,19 @@ impl PointObservation {
         self.0.push(ClientSide::of(stage, trial, window));
     }
 
-    /// What was observed, and what a reader must know about it. The rates of the point are there.
+    /// What was observed, and what a reader must know about it. `yields` are of the trials that the
+    /// point's rates are taken from.
     pub(crate) fn finish(
         &self,
         stage: &StageObservation,
-        point: &Point,
+        yields: &[Yield],
     ) -> (Option<Observed>, Vec<Warning>) {
-        let windows: Vec<Window> = self.0.iter().filter_map(|trial| trial.window).collect();
+        let windows: Vec<Window> = yields.iter().map(|one| one.window).collect();
         let server = server::observed(&stage.pages, &self.0);
         let observed = Observed {
             gpu: power::gpus(stage, &windows),
             host: host::observed(&stage.hosts, &windows),
-            energy: power::energy(stage, &windows, point),
+            energy: power::energy(stage, yields),
             server,
         };
         let warnings = warnings::of(stage, &self.0, &observed);

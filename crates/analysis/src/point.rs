@@ -8,7 +8,7 @@ use crate::client::{ClientTally, share};
 use crate::input::{StageInput, TrialInput};
 use crate::judged::{fill_goodput, gap_tau, judge_point};
 use crate::limits::limits;
-use crate::observed::PointObservation;
+use crate::observed::{PointObservation, Yield};
 use crate::per_trial;
 use crate::pool::{Described, Pool};
 use crate::rate::{Counted, rate};
@@ -110,7 +110,11 @@ impl<'a> PointAnalysis<'a> {
         point.client.limited = !limits.is_empty();
         point.per_trial = self.trials.iter().filter(|t| t.complete).map(per_trial::all).collect();
         if let Some(stage) = self.input.observed {
-            let (observed, found) = self.observation.finish(stage, &point);
+            let chosen = self.chosen();
+            let windowed = chosen.iter().filter_map(|trial| trial.windowed.as_ref());
+            let yields: Vec<Yield> =
+                windowed.map(|w| Yield { window: w.window, rates: w.rates }).collect();
+            let (observed, found) = self.observation.finish(stage, &yields);
             point.observed = observed.map(Box::new);
             warnings.extend(found);
         }

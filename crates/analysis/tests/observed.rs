@@ -211,20 +211,20 @@ fn counter(watts: f64, round_j: f64, counted: bool) -> (Meter, Vec<(u64, f64)>) 
 
 #[test]
 fn counters_that_begin_anew_are_added_and_parts_are_not() {
-    let meters = vec![counter(100.0, 333.0, true), counter(60.0, 1e9, false)];
+    let meters = vec![counter(400.0, 2_500.0, true), counter(60.0, 1e9, false)];
     let observing = Observing { idle: Some((10 * S, 20 * S)), ..Observing::default() };
     let stage = StageObservation { meters, observing, ..StageObservation::default() };
     let point = observe(&stage, ten());
     let energy = observed(&point).energy.as_ref().unwrap();
-    near(energy.gross.joules, 1_000.0);
+    near(energy.gross.joules, 4_000.0);
     assert!(energy.gross.valid, "{energy:?}");
-    near(energy.watts, 100.0);
-    assert_eq!(energy.added, ["100 W"]);
+    near(energy.watts, 400.0);
+    assert_eq!(energy.added, ["400 W"]);
     assert_eq!(energy.meters.len(), 2);
     // 10 answers of 5 tokens in 10 s.
-    near(energy.joules_per_output_token, 20.0);
-    near(energy.joules_per_request, 100.0);
-    near(energy.joules_per_total_token, 100.0 / 517.0);
+    near(energy.joules_per_output_token, 80.0);
+    near(energy.joules_per_request, 400.0);
+    near(energy.joules_per_total_token, 400.0 / 517.0);
     // Idle took as much.
     near(energy.net.as_ref().unwrap().joules, 0.0);
 }
@@ -232,12 +232,48 @@ fn counters_that_begin_anew_are_added_and_parts_are_not() {
 #[test]
 fn the_meter_of_the_whole_machine_stands_for_its_parts() {
     let whole = Meter { is_counter: false, is_whole: true, ..counter(0.0, 1.0, false).0 };
-    let samples: Vec<_> = (0..=20).map(|s| (s * S, 500.0)).collect();
-    let meters = vec![counter(100.0, 1e9, true), (whole, samples)];
-    let point = observe(&StageObservation { meters, ..StageObservation::default() }, ten());
-    let energy = observed(&point).energy.as_ref().unwrap();
+    let with = |watts: f64, n: usize| {
+        let samples: Vec<_> = (0..=20).map(|s| (s * S, watts)).collect();
+        let mut meters = vec![counter(100.0, 1e9, true)];
+        meters.extend((0..n).map(|n| {
+            let name = format!("meter {n}");
+            (Meter { name, ..whole.clone() }, samples.clone())
+        }));
+        let point = observe(&StageObservation { meters, ..StageObservation::default() }, ten());
+        observed(&point).energy.clone().unwrap()
+    };
+    let energy = with(500.0, 1);
     near(energy.watts, 500.0);
     assert!(energy.is_whole && energy.gross.valid, "{energy:?}");
+    // One that shows less than a part, and several that may be nested, are none of the whole.
+    for energy in [with(0.0, 1), with(500.0, 2)] {
+        near(energy.watts, 100.0);
+        assert!(!energy.is_whole, "{energy:?}");
+    }
+}
+
+#[test]
+fn a_meter_without_a_figure_spoils_the_sum() {
+    let mut silent = counter(50.0, 1e9, true);
+    silent.1.clear();
+    let meters = vec![counter(100.0, 1e9, true), silent];
+    let point = observe(&StageObservation { meters, ..StageObservation::default() }, ten());
+    let energy = observed(&point).energy.as_ref().unwrap();
+    assert!(!energy.gross.valid);
+    assert!(energy.gross.reason.as_ref().unwrap().contains("50 W gave no figure"), "{energy:?}");
+    assert!(made::codes(&point).contains(&"energy_uncertain"));
+}
+
+#[test]
+fn a_counter_that_is_read_too_seldom_is_not_believed() {
+    let (meter, _) = counter(100.0, 1e9, true);
+    let meters = vec![(meter, vec![(0, 0.0), (8 * S, 800.0), (20 * S, 2_000.0)])];
+    let seldom = observe(&StageObservation { meters, ..StageObservation::default() }, ten());
+    assert!(observed(&seldom).energy.as_ref().unwrap().gross.valid, "8 of 10 s are inside");
+    let (meter, _) = counter(100.0, 1e9, true);
+    let meters = vec![(meter, vec![(0, 0.0), (20 * S, 2_000.0)])];
+    let never = observe(&StageObservation { meters, ..StageObservation::default() }, ten());
+    assert!(!observed(&never).energy.as_ref().unwrap().gross.valid);
 }
 
 #[test]
@@ -264,7 +300,9 @@ fn gpus_are_of_the_window_alone() {
     };
     let gpus: Vec<GpuReading> =
         (0..=20).map(|s| reading(s, if s < 10 { 0.8 } else { 0.0 })).collect();
-    let point = observe(&StageObservation { gpus, ..StageObservation::default() }, ten());
+    let observing = Observing { gpus: gpus[..1].to_vec(), ..Observing::default() };
+    let stage = StageObservation { gpus, observing, ..StageObservation::default() };
+    let point = observe(&stage, ten());
     let gpu = &observed(&point).gpu[0];
     near(gpu.sm_active.unwrap().mean, 0.8);
     assert_eq!(gpu.samples, 10);

@@ -27,7 +27,7 @@ use crate::exit::Failure;
 use crate::sla_args::SlaArgs;
 
 use crate::find::is_probe;
-use crate::observation::observation;
+use crate::observation::{Times, observation};
 
 /// What the event log says, by trial and stage.
 #[derive(Default)]
@@ -47,8 +47,8 @@ struct Log {
     filesystems: BTreeMap<u16, Vec<FilesystemFacts>>,
     leftovers: BTreeMap<u16, Vec<Leftover>>,
     storage: BTreeMap<TrialId, StorageTrial>,
-    /// What the observers of a stage had in front of them in the last part of the run.
-    observing: BTreeMap<u16, Observing>,
+    /// What the observers of a stage had in front of them, part after part.
+    observing: BTreeMap<u16, Vec<Observing>>,
     observers: BTreeMap<u16, Vec<ObserverEnd>>,
     warnings: Vec<Warning>,
 }
@@ -101,7 +101,7 @@ impl Log {
                 self.storage.insert(trial, *measured);
             }
             EventKind::Observing { stage, observing } => {
-                self.observing.insert(stage, *observing);
+                self.observing.entry(stage).or_default().push(*observing);
             }
             EventKind::ObserverEnded { stage, observer } => {
                 self.observers.entry(stage).or_default().push(observer);
@@ -163,7 +163,8 @@ impl Stored {
             Stage::Storage(_) => 0,
         });
         let has_meter = |found: &Observing| !(found.gpus.is_empty() && found.meters.is_empty());
-        let is_measured = self.log.observing.values().any(has_meter);
+        let mut parts = self.log.observing.values().flatten();
+        let is_measured = parts.any(has_meter);
         let points = points.max().unwrap_or(0);
         self.plan.cost = cost.plan_over(self.plan.cost.as_ref(), points, is_measured)?;
         Ok(())
@@ -238,17 +239,18 @@ impl Stored {
 
     /// What the observers of a stage read; `None` where there were none.
     fn observation(&self, index: u16) -> Result<Option<StageObservation>, StoreError> {
-        let Some(observing) = self.log.observing.get(&index) else { return Ok(None) };
-        let ends = self.log.ends.values().filter(|end| end.trial.stage == index);
-        let times: Vec<TrialTime> = ends
-            .map(|end| TrialTime {
+        let Some(parts) = self.log.observing.get(&index) else { return Ok(None) };
+        let mut times = Times::default();
+        for end in self.log.ends.values().filter(|end| end.trial.stage == index) {
+            times.trials.push(TrialTime {
                 id: end.trial,
                 from_ns: end.start_ns,
                 to_ns: end.start_ns + end.client.wall_ns,
-            })
-            .collect();
+            });
+            times.windows.extend(end.window);
+        }
         let observers = self.log.observers.get(&index).cloned().unwrap_or_default();
-        observation(&self.run, index, observing, observers, &times).map(Some)
+        observation(&self.run, index, parts, observers, &times).map(Some)
     }
 
     /// What a storage stage came to.

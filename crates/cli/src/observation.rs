@@ -1,10 +1,13 @@
-//! Samples of a stage as observers read them, put together again for the analysis.
+//! Samples of a stage as observers read them, put together again for the analysis: look by look, so
+//! that memory holds what the analysis asks for and no more.
 
 use std::collections::BTreeMap;
 
 use loadline_analysis::{Glance, PageObservation, StageObservation, TrialTime, edges};
 use loadline_observe::prometheus::{Snapshot, stored_snapshot, window};
 use loadline_observe::rows::{gpu_readings, host_reading};
+use loadline_schema::gpu::GpuReading;
+use loadline_schema::host_sample::{CpuFrequency, HostReading};
 use loadline_schema::observe::{ObserverEnd, ObserverKind, Observing};
 use loadline_schema::sample::Sample;
 use loadline_store::{RunReader, StoreError};
@@ -12,82 +15,185 @@ use loadline_store::{RunReader, StoreError};
 /// The row that tells a look at the edge of a trial.
 const EDGE: &str = "scrape_edge";
 
-/// The rows of one look.
-type Rows = Vec<(Box<str>, f64)>;
-
-/// Rows by source and time.
-#[derive(Default)]
-struct Looks(BTreeMap<Box<str>, BTreeMap<u64, Rows>>);
-
-impl Looks {
-    fn add(&mut self, sample: Sample) {
-        let looks = self.0.entry(sample.source).or_default();
-        looks.entry(sample.at_ns).or_default().push((sample.series, sample.value));
-    }
-
-    fn of(&self, kind: ObserverKind) -> impl Iterator<Item = (u64, &Rows)> {
-        let looks = self.0.get(kind.as_str());
-        looks.into_iter().flatten().map(|(at_ns, rows)| (*at_ns, rows))
-    }
+/// The trials of a stage in time.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) trials: Vec<TrialTime>,
+    /// Their measure windows, ns.
+    pub(crate) windows: Vec<(u64, u64)>,
 }
 
-fn borrowed(rows: &Rows) -> impl Iterator<Item = (&str, f64)> {
-    rows.iter().map(|(series, value)| (&**series, *value))
-}
-
-/// What the observers of a stage read. `trials` are those that ended.
+/// What the observers of a stage read. `parts` ascend by time and are not empty.
 ///
 /// # Errors
 /// The samples cannot be read.
 pub(crate) fn observation(
     run: &RunReader,
     stage: u16,
-    observing: &Observing,
+    parts: &[Observing],
     ends: Vec<ObserverEnd>,
-    trials: &[TrialTime],
+    times: &Times,
 ) -> Result<StageObservation, StoreError> {
-    let mut looks = Looks::default();
-    run.each_sample(stage, &mut |sample| looks.add(sample))?;
-    let gpus = looks
-        .of(ObserverKind::Gpu)
-        .flat_map(|(at_ns, rows)| gpu_readings(at_ns, borrowed(rows), &observing.gpus));
-    let hosts = looks
-        .of(ObserverKind::Host)
-        .filter_map(|(at_ns, rows)| host_reading(at_ns, borrowed(rows)));
-    let meters = observing.meters.iter().map(|meter| {
-        let values = looks.of(ObserverKind::Power).filter_map(|(at_ns, rows)| {
-            let found = borrowed(rows).find(|(series, _)| *series == meter.series)?;
-            Some((at_ns, found.1))
-        });
-        (meter.clone(), values.collect())
-    });
-    let pages = observing.pages.iter().map(|source| page(source, &looks, trials));
-    Ok(StageObservation {
-        observing: observing.clone(),
-        ends,
-        gpus: gpus.collect(),
-        hosts: hosts.collect(),
-        meters: meters.collect(),
-        pages: pages.collect(),
-    })
+    let mut puzzle = Puzzle { parts, times, ..Puzzle::new() };
+    run.each_sample(stage, &mut |sample| puzzle.take(sample))?;
+    Ok(puzzle.finish(ends))
 }
 
-fn page(source: &str, looks: &Looks, trials: &[TrialTime]) -> PageObservation {
-    let mut glances = Vec::new();
-    let mut snapshots: Vec<Snapshot> = Vec::new();
-    for (at_ns, rows) in looks.0.get(source).into_iter().flatten() {
-        // Rows of our own writing are a page that can be read; a damaged one is as good as none.
-        let Ok(snapshot) = stored_snapshot(borrowed(rows)) else { continue };
-        let at_edge = rows.iter().any(|(series, _)| &**series == EDGE);
-        glances.push(Glance { at_ns: *at_ns, at_edge });
-        snapshots.push(snapshot);
+/// A look at a page: its gauges, and everything where it was one at an edge.
+struct PageLook {
+    glance: Glance,
+    snapshot: Snapshot,
+}
+
+/// What is found so far.
+struct Puzzle<'a> {
+    parts: &'a [Observing],
+    times: &'a Times,
+    /// The look under construction: rows of one source and time come together.
+    source: Box<str>,
+    at_ns: u64,
+    rows: Vec<(Box<str>, f64)>,
+    pages: BTreeMap<Box<str>, Vec<PageLook>>,
+    found: StageObservation,
+}
+
+impl Puzzle<'_> {
+    fn new() -> Self {
+        const NO_TIMES: &Times = &Times { trials: Vec::new(), windows: Vec::new() };
+        Self {
+            parts: &[],
+            times: NO_TIMES,
+            source: "".into(),
+            at_ns: 0,
+            rows: Vec::new(),
+            pages: BTreeMap::new(),
+            found: StageObservation::default(),
+        }
     }
-    let around = edges(&glances, trials);
-    let trials = around
-        .into_iter()
-        .map(|(id, (before, after))| (id, window(&snapshots[before], &snapshots[after])));
+
+    fn take(&mut self, sample: Sample) {
+        if sample.at_ns != self.at_ns || sample.source != self.source {
+            self.look();
+            (self.source, self.at_ns) = (sample.source, sample.at_ns);
+        }
+        self.rows.push((sample.series, sample.value));
+    }
+
+    /// Takes the look that is complete.
+    fn look(&mut self) {
+        let rows = std::mem::take(&mut self.rows);
+        let part = self.parts.iter().rfind(|part| part.from_ns <= self.at_ns);
+        let Some(part) = part.filter(|_| !rows.is_empty()) else { return };
+        let borrowed = || rows.iter().map(|(series, value)| (&**series, *value));
+        let kinds = [ObserverKind::Gpu, ObserverKind::Power, ObserverKind::Host];
+        match kinds.into_iter().find(|kind| kind.as_str() == &*self.source) {
+            Some(ObserverKind::Gpu) => {
+                let readings = gpu_readings(self.at_ns, borrowed(), &part.gpus);
+                // What a GPU lacks is told once, with its last reading.
+                let plain = |reading| GpuReading { missing: BTreeMap::new(), ..reading };
+                self.found.gpus.extend(readings.into_iter().map(plain));
+            }
+            Some(ObserverKind::Power) => {
+                for meter in &part.meters {
+                    let value = borrowed().find(|(series, _)| *series == meter.series);
+                    let Some((_, value)) = value else { continue };
+                    let known = self.found.meters.iter_mut().find(|(known, _)| known == meter);
+                    match known {
+                        Some((_, values)) => values.push((self.at_ns, value)),
+                        None => self.found.meters.push((meter.clone(), vec![(self.at_ns, value)])),
+                    }
+                }
+            }
+            Some(_) => {
+                if let Some(reading) = host_reading(self.at_ns, borrowed()) {
+                    self.host(reading);
+                }
+            }
+            None => {
+                // Rows of our own writing are a page that can be read; a damaged one is none.
+                let Ok(mut snapshot) = stored_snapshot(borrowed()) else { return };
+                let at_edge = rows.iter().any(|(series, _)| &**series == EDGE);
+                if !at_edge {
+                    let gauges = std::mem::take(&mut snapshot.gauges);
+                    snapshot = Snapshot { gauges, ..Snapshot::default() };
+                }
+                let glance = Glance { at_ns: self.at_ns, at_edge };
+                self.pages
+                    .entry(self.source.clone())
+                    .or_default()
+                    .push(PageLook { glance, snapshot });
+            }
+        }
+    }
+
+    /// Only looks inside measure windows count, and of each core only the first and the last one.
+    fn host(&mut self, reading: HostReading) {
+        let window = |at_ns: u64| {
+            self.times.windows.iter().position(|(from, to)| (*from..=*to).contains(&at_ns))
+        };
+        let Some(here) = window(reading.at_ns) else { return };
+        let hosts = &mut self.found.hosts;
+        if let [.., before, last] = hosts.as_mut_slice()
+            && window(before.at_ns) == Some(here)
+            && window(last.at_ns) == Some(here)
+        {
+            last.cores.clear();
+            last.numa.clear();
+        }
+        hosts.push(with_mean_clock(reading));
+    }
+
+    fn finish(mut self, ends: Vec<ObserverEnd>) -> StageObservation {
+        self.look();
+        self.found.gpus.sort_by_key(|reading| reading.at_ns);
+        for part in self.parts {
+            for known in &part.gpus {
+                let is_it = |reading: &&mut GpuReading| {
+                    (&reading.host, reading.index, reading.mig, reading.source)
+                        == (&known.host, known.index, known.mig, known.source)
+                };
+                if let Some(last) = self.found.gpus.iter_mut().rev().find(is_it) {
+                    last.missing.clone_from(&known.missing);
+                }
+            }
+        }
+        let mut last = self.parts.last().cloned().unwrap_or_default();
+        let mut before = self.parts.iter().rev();
+        // A resume that finds the idle power already taken, or no meter any more.
+        last.idle = last.idle.or_else(|| before.find_map(|part| part.idle));
+        for part in self.parts {
+            for gpu in &part.gpus {
+                if !last.gpus.iter().any(|known| known.label() == gpu.label()) {
+                    last.gpus.push(gpu.clone());
+                }
+            }
+            let new = part.meters.iter().filter(|meter| !last.meters.contains(meter));
+            let new: Vec<_> = new.cloned().collect();
+            last.meters.extend(new);
+        }
+        let times = self.times;
+        let pages = self.pages.into_iter().map(|(source, looks)| page(&source, looks, times));
+        StageObservation { observing: last, ends, pages: pages.collect(), ..self.found }
+    }
+}
+
+/// The clocks of all cores as their mean, under the number 0.
+fn with_mean_clock(mut reading: HostReading) -> HostReading {
+    let clocks: Vec<u64> = reading.frequency_khz.values().filter_map(|one| one.now_khz).collect();
+    reading.frequency_khz.clear();
+    if let Some(mean) = clocks.iter().sum::<u64>().checked_div(clocks.len() as u64) {
+        let now_khz = Some(mean);
+        reading.frequency_khz.insert(0, CpuFrequency { now_khz, ..CpuFrequency::default() });
+    }
+    reading
+}
+
+fn page(source: &str, looks: Vec<PageLook>, times: &Times) -> PageObservation {
+    let glances: Vec<Glance> = looks.iter().map(|look| look.glance).collect();
+    let around = edges(&glances, &times.trials);
+    let trials =
+        around.into_iter().map(|(id, (a, b))| (id, window(&looks[a].snapshot, &looks[b].snapshot)));
     let trials = trials.collect();
-    let times = glances.iter().map(|glance| glance.at_ns);
-    let gauges = times.zip(snapshots.into_iter().map(|snapshot| snapshot.gauges)).collect();
-    PageObservation { source: source.to_owned(), gauges, trials }
+    let gauges = looks.into_iter().map(|look| (look.glance.at_ns, look.snapshot.gauges));
+    PageObservation { source: source.to_owned(), gauges: gauges.collect(), trials }
 }

@@ -73,6 +73,7 @@ pub fn read(roots: &Roots, now_ns: u64) -> HostReading {
     }
     reading.networks =
         take(&mut reading.missing, "networks", || parse_net_dev(&text(&proc("net/dev"))?))
+            .map(|all| own_networks(roots, all))
             .unwrap_or_default();
     reading.cgroup = take(&mut reading.missing, "cgroup", || cgroup_limits(roots));
     reading.numa = numa(roots, &mut reading.missing);
@@ -109,6 +110,15 @@ fn whole_disks<V: PartialEq + Default>(
             is_whole && *counters != V::default()
         })
         .collect()
+}
+
+/// Bridges, bonds, VLANs and the ends of containers pass on what a device of the machine carries: it
+/// would count twice. Where no interface is a device (in a container) all but the loopback count.
+fn own_networks<V>(roots: &Roots, all: BTreeMap<String, V>) -> BTreeMap<String, V> {
+    let devices = roots.sys.join("class/net");
+    let is_device = |name: &str| name == "lo" || devices.join(name).join("device").exists();
+    let has_device = all.keys().any(|name| name != "lo" && is_device(name));
+    all.into_iter().filter(|(name, _)| !has_device || is_device(name)).collect()
 }
 
 fn numa(roots: &Roots, missing: &mut BTreeMap<String, Missing>) -> BTreeMap<u32, NumaNode> {

@@ -1,7 +1,7 @@
 //! The one writer of the run directory: a thread that takes batches from reactors and events from
 //! the runner in the order in which they come.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,12 +17,16 @@ use loadline_store::{RunWriter, StoreError};
 
 /// Batches that may wait: with two a second from each reactor, seconds of a slow disk.
 const QUEUE: usize = 64;
+/// Of them, those of observers: the rest is the slack of the load.
+const QUEUE_OF_SAMPLES: usize = 8;
 
 enum Message {
     Batch(Batch),
     Event(Box<Event>),
     Io(Vec<IoInterval>, Vec<SlowIo>),
     Samples(Vec<Sample>),
+    /// Nothing more comes, though an observer that is stuck may still hold its way here.
+    End,
     /// Everything before this is written.
     Flush(SyncSender<()>),
 }
@@ -105,6 +109,8 @@ pub(crate) struct Recorder {
     sender: SyncSender<Message>,
     thread: JoinHandle<(RunWriter, Option<StoreError>)>,
     pub(crate) seen: Arc<Seen>,
+    /// Samples that wait.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Recorder {
@@ -113,8 +119,11 @@ impl Recorder {
         let (sender, receiver) = sync_channel(QUEUE);
         let seen = Arc::new(Seen::default());
         let watched = Arc::clone(&seen);
-        let thread = std::thread::spawn(move || write_all(writer, &receiver, &stop, &watched));
-        Self { sender, thread, seen }
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let queued = Arc::clone(&waiting);
+        let thread =
+            std::thread::spawn(move || write_all(writer, &receiver, &stop, &watched, &queued));
+        Self { sender, thread, seen, waiting }
     }
 
     /// Appends an event after everything handed in so far.
@@ -144,12 +153,12 @@ impl Recorder {
 
     /// A way for one observer.
     pub(crate) fn samples(&self) -> SampleSink {
-        SampleSink(self.sender.clone())
+        SampleSink { sender: self.sender.clone(), waiting: Arc::clone(&self.waiting) }
     }
 
     /// Ends the thread once everything is written. Returns the writer and the first failure.
     pub(crate) fn finish(self) -> (RunWriter, Option<StoreError>) {
-        drop(self.sender);
+        self.send(Message::End);
         self.thread.join().expect("invariant: the writer's thread does not panic")
     }
 
@@ -178,15 +187,22 @@ impl Sink for QueueSink {
 
 /// Hands samples of one observer to the writer's thread.
 #[derive(Clone)]
-pub(crate) struct SampleSink(SyncSender<Message>);
+pub(crate) struct SampleSink {
+    sender: SyncSender<Message>,
+    waiting: Arc<AtomicUsize>,
+}
 
 impl SampleSink {
     /// Hands them over and returns how many there was no room for: records of the load go first.
     pub(crate) fn put(&self, samples: Vec<Sample>) -> u64 {
-        match self.0.try_send(Message::Samples(samples)) {
-            Err(TrySendError::Full(Message::Samples(samples))) => samples.len() as u64,
-            _ => 0,
+        let n = samples.len() as u64;
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < QUEUE_OF_SAMPLES
+            && self.sender.try_send(Message::Samples(samples)).is_ok()
+        {
+            return 0;
         }
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        n
     }
 }
 
@@ -195,9 +211,13 @@ fn write_all(
     receiver: &Receiver<Message>,
     stop: &Stop,
     seen: &Seen,
+    waiting: &AtomicUsize,
 ) -> (RunWriter, Option<StoreError>) {
     let mut failure = None;
     for message in receiver {
+        if matches!(message, Message::Samples(_)) {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
         let result = match message {
             Message::Flush(done) => {
                 let _ = done.send(());
@@ -217,6 +237,7 @@ fn write_all(
             Message::Io(intervals, slow) => {
                 writer.append_intervals(&intervals).and_then(|()| writer.append_slow(&slow))
             }
+            Message::End => break,
             Message::Samples(samples) => writer.append_samples(&samples),
             Message::Event(event) => writer.event(&event),
         };

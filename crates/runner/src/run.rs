@@ -437,9 +437,9 @@ impl<'a> Session<'a> {
             watch(&Event { at_ns, kind: EventKind::Progress(progress) });
         };
         let sink = || Box::new(recorder.sink()) as Box<dyn loadline_serving::Sink>;
-        self.observers.edge();
+        self.observers.edge(&self.stop);
         let end = stage.run_trial((id, load), clock, &self.stop, pace, sink, &mut progress)?;
-        self.observers.edge();
+        self.observers.edge(&self.stop);
         // The log says that a trial ended only when its records are in their files.
         self.recorder.flush();
         let tokens = stage.count_tokens(self.recorder.seen.take_texts());

@@ -128,6 +128,8 @@ pub struct Meter {
 /// What the observers of a stage have in front of them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Observing {
+    /// When the observers of this part of the run began, ns.
+    pub from_ns: u64,
     /// Pages of metrics, keys masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pages: Vec<String>,

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use loadline_schema::observe::{GpuChoice, MetricsPages, ObservePlan};
 use loadline_schema::plan::{Plan, Stage};
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
@@ -71,6 +72,9 @@ fn masked_query(query: &str) -> String {
 /// A plan that may be stored and shown.
 pub fn masked_plan(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
+    for url in observed_urls(&mut plan.observe) {
+        *url = masked_url(url);
+    }
     for stage in &mut plan.stages {
         let Stage::Serving(serving) = stage else { continue };
         for endpoint in &mut serving.endpoints {
@@ -86,17 +90,34 @@ pub fn masked_plan(plan: &Plan) -> Plan {
     plan
 }
 
+/// Addresses of pages that observers read.
+fn observed_urls(observe: &mut ObservePlan) -> Vec<&mut String> {
+    let mut urls = Vec::new();
+    if let MetricsPages::Urls(pages) = &mut observe.metrics {
+        urls.extend(pages);
+    }
+    if let GpuChoice::Exporter(url) = &mut observe.gpu {
+        urls.push(url);
+    }
+    urls
+}
+
 /// Where a plan has the mask in the place of a secret, as a copy from a run directory does: such a
 /// plan cannot be carried out before the secret is given again.
 pub fn masked_place(plan: &Plan) -> Option<String> {
+    let is_masked = |url: &str| url.contains(&format!("{MASK}@")) || is_masked_query(url);
+    let mut observe = plan.observe.clone();
+    let masked = observed_urls(&mut observe).into_iter().find(|url| is_masked(url));
+    if let Some(url) = masked {
+        return Some(format!("the URL {}", masked_url(url)));
+    }
     plan.stages.iter().find_map(|stage| {
         let serving = stage.serving()?;
         let header = serving.headers.iter().find(|header| has_mask(&header.value));
         if let Some(header) = header {
             return Some(format!("the header {}", header.name));
         }
-        let url = |url: &&String| url.contains(&format!("{MASK}@")) || is_masked_query(url);
-        if let Some(url) = serving.endpoints.iter().find(url) {
+        if let Some(url) = serving.endpoints.iter().find(|url| is_masked(url)) {
             return Some(format!("the URL {}", masked_url(url)));
         }
         let mut body = serving.extra_body.iter().flatten();

@@ -69,6 +69,8 @@ struct Seen {
     /// Of intervals that reach into it.
     around: f64,
     covered_ns: u64,
+    /// Of intervals that lie inside the window.
+    inside_ns: u64,
     changes: u64,
     fault: Option<String>,
 }
@@ -107,6 +109,7 @@ impl Seen {
         self.around += joules;
         if part.ns() == whole {
             self.inside += joules;
+            self.inside_ns += whole;
         }
         self.covered_ns += part.ns();
         self.changes += u64::from(joules > 0.0);
@@ -122,6 +125,12 @@ impl Seen {
             if open_ns as f64 > OPEN_ENDS * window.ns() as f64 {
                 let (open, all) = (seconds(open_ns), seconds(window.ns()));
                 Some(format!("the counter was not read during {open:.1} of {all:.1} s"))
+            } else if 2 * self.inside_ns < window.ns() {
+                let all = seconds(window.ns());
+                Some(format!(
+                    "the counter was read too seldom: most of the {all:.1} s lies between a reading \
+                     inside and one outside of them"
+                ))
             } else if step_ns.saturating_mul(COUNTER_STEPS) > window.ns() {
                 let (all, step) = (seconds(window.ns()), seconds(step_ns));
                 let need = seconds(step_ns.saturating_mul(COUNTER_STEPS));

@@ -27,6 +27,16 @@ pub struct PowerRules {
     pub averaged_over_ns: u64,
 }
 
+/// Longest time to bridge between these samples, ns: two and a half times what usually lies between
+/// two of them, at least `least_ns`, and at most a fifth of the window.
+pub(crate) fn bridged_ns(samples: &[PowerSample], window: EnergyWindow, least_ns: u64) -> u64 {
+    let mut apart: Vec<u64> =
+        samples.windows(2).map(|pair| pair[1].at_ns.saturating_sub(pair[0].at_ns)).collect();
+    apart.sort_unstable();
+    let usual = apart.get(apart.len() / 2).copied().unwrap_or_default();
+    (usual / 2).saturating_mul(5).min(window.ns() / 5).max(least_ns)
+}
+
 /// Trapezoids between samples, in order of time. Time that no sample is near enough to is left out,
 /// and makes the figure invalid. The bounds take the smaller and the larger of each two neighbours;
 /// a meter that averages shifts energy over the ends, which the bounds have in them, too.

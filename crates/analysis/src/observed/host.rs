@@ -24,10 +24,7 @@ pub(super) fn observed(readings: &[HostReading], windows: &[Window]) -> Option<H
     let looks = || within.iter().flatten();
     let memory = looks().filter_map(|r| r.memory.map(|memory| memory.available_bytes));
     let cgroup = looks().filter_map(|r| r.cgroup.as_ref()).next_back();
-    let clocks: Vec<f64> = looks()
-        .flat_map(|r| r.frequency_khz.values().filter_map(|one| one.now_khz))
-        .map(|khz| khz as f64 / 1e3)
-        .collect();
+    let clocks: Vec<f64> = looks().filter_map(|reading| mean_clock_mhz(reading)).collect();
     let cores = means(&deltas, |delta| &delta.cores, cpu_shares);
     let disks = means(&deltas, |delta| &delta.disks, disk_rates);
     let networks = means(&deltas, |delta| &delta.networks, network_rates);
@@ -54,6 +51,13 @@ pub(super) fn observed(readings: &[HostReading], windows: &[Window]) -> Option<H
         frequency_mhz: (!clocks.is_empty())
             .then(|| clocks.iter().sum::<f64>() / clocks.len() as f64),
     })
+}
+
+/// Of the cores at one look.
+fn mean_clock_mhz(reading: &HostReading) -> Option<f64> {
+    let clocks: Vec<u64> = reading.frequency_khz.values().filter_map(|one| one.now_khz).collect();
+    let n = clocks.len() as f64;
+    (n > 0.0).then(|| clocks.iter().map(|khz| *khz as f64).sum::<f64>() / n / 1e3)
 }
 
 /// Adds a value with its weight to a sum.

@@ -1,6 +1,6 @@
 //! The server's own figures of a point, held against the client's.
 
-use loadline_schema::metric_window::{Family, MetricWindow};
+use loadline_schema::metric_window::{Family, Invalid, MetricWindow};
 use loadline_schema::observed::{Gauge, ServerObserved, TokenCheck, TtftSplit};
 use loadline_schema::server_metrics::{
     Meaning, MetricKind, ServerEngine, ServerMetric, known, server_metrics,
@@ -65,8 +65,13 @@ fn sources(pages: &[PageObservation]) -> String {
 
 /// Whether each page has a difference of this trial that can be used, and every request a record.
 fn is_sound(pages: &[PageObservation], trial: &ClientSide) -> bool {
+    // One metric that cannot be used takes the trial: sums of others would be over other trials.
+    let spoils = |invalid: &Invalid| {
+        let known = invalid.metric.as_deref().map(known);
+        known.is_none_or(|known| known.is_some_and(|one| one.metric.kind != MetricKind::Gauge))
+    };
     let is_valid = |page: &PageObservation| {
-        page.trials.get(&trial.id).is_some_and(|window| !window.is_invalid())
+        page.trials.get(&trial.id).is_some_and(|window| !window.invalid.iter().any(spoils))
     };
     trial.is_whole && pages.iter().all(is_valid)
 }
@@ -95,7 +100,9 @@ fn preferred<V>(
     kind: MetricKind,
     meaning: Meaning,
 ) -> Option<(&Family<V>, &'static ServerMetric)> {
-    let wanted = server_metrics().filter(|m| m.kind == kind && m.meaning == meaning);
+    // Series that tell different things apart (limits among them) make no sum.
+    let wanted =
+        server_metrics().filter(|m| m.kind == kind && m.meaning == meaning && m.apart.is_empty());
     wanted.into_iter().find_map(|metric| {
         let is_it = |f: &&Family<V>| known(&f.name).is_some_and(|known| known.metric == metric);
         families.iter().find(is_it).map(|family| (family, metric))

@@ -1,6 +1,7 @@
 //! What observers saw that the reader of a point must know.
 
 use loadline_schema::event::Warning;
+use loadline_schema::gpu::GpuSummary;
 use loadline_schema::observed::{Observed, ServerObserved, TokenCheck};
 
 use super::StageObservation;
@@ -33,6 +34,7 @@ pub(super) fn of(
         warnings.extend(tokens.into_iter().flatten());
     }
     warnings.extend(left_out(stage, trials));
+    warnings.extend(notes(stage, trials));
     warnings.extend(energy(observed));
     warnings.extend(throttled(observed));
     warnings.extend(stolen(observed));
@@ -109,6 +111,27 @@ fn left_out(stage: &StageObservation, trials: &[ClientSide]) -> Option<Warning> 
     Some(Warning::new("server_metric_invalid", message, "the metric is left out"))
 }
 
+/// What spoils nothing and must be known. That a server tells no time of its start, and so could have
+/// been restarted unseen, is true of every trial of some: the documents say it.
+fn notes(stage: &StageObservation, trials: &[ClientSide]) -> Vec<Warning> {
+    let windows = stage.pages.iter().flat_map(|page| {
+        trials.iter().filter_map(|trial| Some((page.source.as_str(), page.trials.get(&trial.id)?)))
+    });
+    let notes = windows.flat_map(|(source, window)| {
+        let notes = window.notes.iter().filter(|note| note.code != "restart_unseen");
+        notes.map(move |note| {
+            Warning::new(&note.code, format!("{source}: {}", note.message), note.advice.clone())
+        })
+    });
+    let mut told: Vec<Warning> = Vec::new();
+    for note in notes {
+        if !told.iter().any(|known| known.code == note.code) {
+            told.push(note);
+        }
+    }
+    told
+}
+
 fn energy(observed: &Observed) -> Option<Warning> {
     let energy = observed.energy.as_ref().filter(|energy| !energy.gross.valid)?;
     let reason = energy.gross.reason.as_deref().unwrap_or("a meter gave no sound figure");
@@ -116,26 +139,31 @@ fn energy(observed: &Observed) -> Option<Warning> {
     Some(Warning::new(
         "energy_uncertain",
         message,
-        "longer trials, or a shorter --observe-interval",
+        "longer trials, or looks more often (--observe-interval; of a dcgm-exporter its own -c)",
     ))
 }
 
 fn throttled(observed: &Observed) -> Option<Warning> {
-    let held = |ratio: &f64| *ratio > THROTTLED;
-    let gpu = observed.gpu.iter().find(|gpu| gpu.throttled_ratio.as_ref().is_some_and(held))?;
+    let held: Vec<&GpuSummary> =
+        observed.gpu.iter().filter(|gpu| gpu.throttled_ratio.unwrap_or(0.0) > THROTTLED).collect();
+    let most = |a: &&GpuSummary, b: &&GpuSummary| {
+        a.throttled_ratio.partial_cmp(&b.throttled_ratio).unwrap_or(std::cmp::Ordering::Equal)
+    };
+    let gpu = held.iter().copied().max_by(most)?;
+    let ratio = gpu.throttled_ratio?;
     let reasons: Vec<String> = gpu
         .throttled_by
         .iter()
-        .filter(|(_, ratio)| held(ratio))
-        .map(|(reason, ratio)| {
-            format!("{} {:.0} %", reason.to_string().replace('_', " "), 100.0 * ratio)
-        })
+        .filter(|(_, ratio)| **ratio > 0.0)
+        .map(|(reason, _)| reason.to_string().replace('_', " "))
         .collect();
-    let message = format!(
-        "the clocks of GPU {} were held down: {} of the time",
-        gpu.label(),
-        reasons.join(", ")
-    );
+    let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    let which = match held.len() {
+        1 => format!("the clocks of GPU {} were", gpu.label()),
+        n => format!("the clocks of {n} GPUs were held down, most of all of GPU {},", gpu.label()),
+    };
+    let verb = if held.len() == 1 { " held down" } else { "" };
+    let message = format!("{which}{verb} {:.0} % of the time{why}", 100.0 * ratio);
     Some(Warning::new("gpu_throttled", message, "see power limit, cooling and `loadline gpu`"))
 }
 

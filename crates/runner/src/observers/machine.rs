@@ -12,7 +12,7 @@ use loadline_schema::observe::{GpuChoice, Meter, ObservePlan, ObserverKind, Obse
 use loadline_serving::socket::Address;
 
 use super::metrics::Pages;
-use super::{Course, Hardware, Look, Observers, Seen};
+use super::{Course, Hardware, Look, Observers, Seen, at};
 
 /// Whether an address is one of this machine's own.
 pub(crate) fn is_here(address: &Address) -> bool {
@@ -169,20 +169,22 @@ impl Look for Gpus {
         for reader in &mut self.readers {
             match reader.read(now_ns) {
                 Ok(readings) => {
-                    // Sources that stream bring several of each GPU: the last one counts.
-                    let mut last = std::collections::BTreeMap::new();
-                    for reading in readings {
-                        last.insert(part(&reading), reading);
+                    let wanted = readings.iter().filter(|one| self.wanted.contains(&part(one)));
+                    for reading in wanted {
+                        // A GPU that is lost gives a reading without anything in it.
+                        if reading.values.is_empty() {
+                            failure = Some(format!("GPU {}: no figure", reading.label()));
+                        }
+                        // Sources that stream bring readings of earlier moments.
+                        seen.rows.extend(at(reading.at_ns, gpu_rows(reading)));
                     }
-                    let wanted = last.into_values().filter(|one| self.wanted.contains(&part(one)));
-                    seen.rows.extend(wanted.flat_map(|reading| gpu_rows(&reading)));
                 }
                 Err(error) => failure = Some(error.to_string()),
             }
         }
         match failure {
             Some(why) if seen.rows.is_empty() => Err(why),
-            _ => Ok(seen),
+            partial => Ok(Seen { partial, ..seen }),
         }
     }
 }
@@ -261,7 +263,7 @@ impl Look for Meters {
         }
         match failure {
             Some(why) if rows.is_empty() => Err(why),
-            _ => Ok(Seen { rows, is_busy: false }),
+            partial => Ok(Seen { rows: at(now_ns, rows), is_busy: false, partial }),
         }
     }
 }
@@ -274,6 +276,6 @@ impl Look for Host {
         if rows.is_empty() {
             return Err(format!("nothing of the host can be read in {}", self.0.proc.display()));
         }
-        Ok(Seen { rows, is_busy: false })
+        Ok(Seen { rows: at(now_ns, rows), ..Seen::default() })
     }
 }

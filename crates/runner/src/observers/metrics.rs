@@ -8,7 +8,7 @@ use loadline_schema::server_metrics::{Meaning, known};
 use loadline_serving::target::{Target, TargetSettings};
 
 use super::page::Page;
-use super::{Course, Look, Observers, Seen};
+use super::{Course, Look, Observers, Seen, at};
 use crate::{RunError, key};
 
 /// Time that a look took, s: Prometheus's own name of it.
@@ -43,24 +43,34 @@ impl Pages {
             MetricsPages::Auto if !may_ask => {}
             MetricsPages::Auto => {
                 for endpoint in 0..target.endpoints.len() {
-                    found.take(Page::of_endpoint(target, endpoint));
+                    let page = Page::of_endpoint(target, endpoint);
+                    if !found.has(&page) {
+                        found.take(page);
+                    }
                 }
             }
             MetricsPages::Urls(urls) => {
                 let token = plan.metrics_token.as_ref().map(key::read).transpose()?;
                 for url in urls {
-                    let page = Page::at(url, token.clone(), settings)?;
+                    let page = Page::at(url, token.clone(), target, settings)?;
                     read(&page).map_err(|why| RunError::Page(format!("{}: {why}", page.name)))?;
-                    found.of_servers.push(page);
+                    if !found.has(&page) {
+                        found.of_servers.push(page);
+                    }
                 }
             }
         }
         if let loadline_schema::observe::GpuChoice::Exporter(url) = &plan.gpu {
-            let page = Page::at(url, None, settings)?;
+            let page = Page::at(url, None, target, settings)?;
             page.fetch().map_err(|why| RunError::Page(format!("{}: {why}", page.name)))?;
             found.exporter = Some(page);
         }
         Ok(found)
+    }
+
+    /// Whether it is there under this or another name: it would count twice.
+    fn has(&self, page: &Page) -> bool {
+        self.of_servers.iter().any(|known| known.place() == page.place())
     }
 
     fn take(&mut self, page: Page) {
@@ -122,13 +132,16 @@ impl Look for Metrics {
         if at_edge {
             rows.push((EDGE.to_owned(), 1.0));
         }
-        Ok(Seen { rows, is_busy: snapshot.gauges.iter().any(is_at_work) })
+        let is_busy = snapshot.gauges.iter().any(is_at_work);
+        Ok(Seen { rows: at(now_ns, rows), is_busy, partial: None })
     }
 }
 
 /// Whether a gauge says that requests are in the server.
 fn is_at_work(family: &Family<f64>) -> bool {
-    let meaning = known(&family.name).map(|known| known.metric.meaning);
-    matches!(meaning, Some(Meaning::Running | Meaning::Waiting))
+    let Some(known) = known(&family.name) else { return false };
+    // Series that tell different things apart may be limits.
+    known.metric.apart.is_empty()
+        && matches!(known.metric.meaning, Meaning::Running | Meaning::Waiting)
         && family.series.iter().any(|series| series.value > 0.0)
 }

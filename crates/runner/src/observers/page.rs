@@ -2,7 +2,8 @@
 
 use loadline_observe::prometheus::ACCEPT;
 use loadline_serving::ask::ask;
-use loadline_serving::endpoint::{mask_url, split_page};
+use loadline_serving::endpoint::{Endpoint, mask_url, split_page};
+use loadline_serving::socket::Address;
 use loadline_serving::target::{Target, TargetSettings};
 
 use crate::RunError;
@@ -31,20 +32,32 @@ impl Page {
     pub(super) fn at(
         url: &str,
         token: Option<String>,
+        load: &Target,
         settings: &TargetSettings<'_>,
     ) -> Result<Self, RunError> {
         let (server, path) = split_page(url);
+        // Not to check certificates was said of the endpoints alone.
+        let own = Endpoint::parse(server).is_ok_and(|page| {
+            load.endpoints.iter().any(|one| one.endpoint.authority == page.authority)
+        });
         let path = if matches!(path, "" | "/") { "/metrics" } else { path };
         let urls = [server.to_owned()];
         let target = Target::resolve(&TargetSettings {
             urls: &urls,
             headers: vec![("Accept".to_owned(), ACCEPT.to_owned())],
             api_key: token,
+            insecure: settings.insecure && own,
             ..settings.clone()
         });
         let name = mask_url(&format!("{server}{path}"));
         let target = target.map_err(|error| RunError::Page(format!("{name}: {error}")))?;
         Ok(Self { target, endpoint: 0, path: path.to_owned(), name })
+    }
+
+    /// Where it really is.
+    pub(super) fn place(&self) -> (&Address, String) {
+        let one = &self.target.endpoints[self.endpoint];
+        (&one.address, one.endpoint.path(&self.path))
     }
 
     /// The page as it is now; why there is none, in words and without secrets.

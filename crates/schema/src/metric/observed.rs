@@ -307,7 +307,7 @@ pub(super) const OBSERVATIONS: &[Metric] = &[
         name: "Energy per output token",
         unit: "J",
         shape: "number",
-        formula: "`watts` / `output_tokens_per_s`",
+        formula: "`gross.joules` / Σ trials (output tokens per second · window)",
         from: &["series", "value", "at_ns"],
         notes: "Of an output token it depends on the length of prompts: compare with `joules_per_total_token`.",
         ..OBSERVED
@@ -317,7 +317,7 @@ pub(super) const OBSERVATIONS: &[Metric] = &[
         name: "Energy per token",
         unit: "J",
         shape: "number",
-        formula: "`watts` / (`output_tokens_per_s` + `input_tokens_per_s`)",
+        formula: "`gross.joules` / Σ trials (prompt and output tokens per second · window)",
         from: &["series", "value", "at_ns"],
         ..OBSERVED
     },
@@ -326,7 +326,7 @@ pub(super) const OBSERVATIONS: &[Metric] = &[
         name: "Energy per request",
         unit: "J",
         shape: "number",
-        formula: "`watts` / `requests_per_s`",
+        formula: "`gross.joules` / Σ trials (ok answers per second · window)",
         from: &["series", "value", "at_ns"],
         ..OBSERVED
     },
@@ -335,7 +335,7 @@ pub(super) const OBSERVATIONS: &[Metric] = &[
         name: "Energy above idle per output token",
         unit: "J",
         shape: "number",
-        formula: "`net` / time / `output_tokens_per_s`",
+        formula: "`net.joules` / Σ trials (output tokens per second · window)",
         from: &["series", "value", "at_ns"],
         notes: "Absent where the bounds of `net` contain 0.",
         ..OBSERVED
@@ -345,7 +345,7 @@ pub(super) const OBSERVATIONS: &[Metric] = &[
         name: "Energy above idle per request",
         unit: "J",
         shape: "number",
-        formula: "`net` / time / `requests_per_s`",
+        formula: "`net.joules` / Σ trials (ok answers per second · window)",
         from: &["series", "value", "at_ns"],
         notes: "Absent where the bounds of `net` contain 0.",
         ..OBSERVED
