@@ -32,7 +32,8 @@ use crate::observation::{Times, observation};
 /// What the event log says, by trial and stage.
 #[derive(Default)]
 struct Log {
-    started: Vec<TrialId>,
+    /// Trials that began, and when, ns.
+    started: Vec<(TrialId, u64)>,
     ends: BTreeMap<TrialId, TrialEnd>,
     measure_from: BTreeMap<TrialId, u64>,
     facts: BTreeMap<u16, TargetFacts>,
@@ -64,7 +65,7 @@ impl Log {
 
     fn take(&mut self, event: Event) {
         match event.kind {
-            EventKind::TrialStarted { trial } => self.started.push(trial),
+            EventKind::TrialStarted { trial } => self.started.push((trial, event.at_ns)),
             EventKind::TrialEnded(end) => {
                 self.ends.insert(end.trial, *end);
             }
@@ -186,7 +187,7 @@ impl Stored {
     /// The whole document.
     pub(crate) fn analyse(&self) -> Result<Document, StoreError> {
         let manifest = self.run.manifest().clone();
-        let started = self.log.started.iter().copied();
+        let started = self.log.started.iter().map(|(trial, _)| *trial);
         let trials = latest_parts(started.chain(self.run.trials()));
         let mut observations = BTreeMap::new();
         for (index, _) in self.plan.serving() {
@@ -249,6 +250,13 @@ impl Stored {
             });
             times.windows.extend(end.window);
         }
+        // A trial that was killed has load of its own, which belongs to no other.
+        let killed = self
+            .log
+            .started
+            .iter()
+            .filter(|(id, _)| id.stage == index && !self.log.ends.contains_key(id));
+        times.killed.extend(killed.map(|(_, at_ns)| *at_ns));
         let observers = self.log.observers.get(&index).cloned().unwrap_or_default();
         observation(&self.run, index, parts, observers, &times).map(Some)
     }

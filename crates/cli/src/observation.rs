@@ -19,6 +19,8 @@ const EDGE: &str = "scrape_edge";
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     pub(crate) trials: Vec<TrialTime>,
+    /// When trials began that never ended, ns.
+    pub(crate) killed: Vec<u64>,
     /// Their measure windows, ns.
     pub(crate) windows: Vec<(u64, u64)>,
 }
@@ -59,7 +61,8 @@ struct Puzzle<'a> {
 
 impl Puzzle<'_> {
     fn new() -> Self {
-        const NO_TIMES: &Times = &Times { trials: Vec::new(), windows: Vec::new() };
+        const NO_TIMES: &Times =
+            &Times { trials: Vec::new(), killed: Vec::new(), windows: Vec::new() };
         Self {
             parts: &[],
             times: NO_TIMES,
@@ -190,7 +193,7 @@ fn with_mean_clock(mut reading: HostReading) -> HostReading {
 
 fn page(source: &str, looks: Vec<PageLook>, times: &Times) -> PageObservation {
     let glances: Vec<Glance> = looks.iter().map(|look| look.glance).collect();
-    let around = edges(&glances, &times.trials);
+    let around = edges(&glances, &times.trials, &times.killed);
     let trials =
         around.into_iter().map(|(id, (a, b))| (id, window(&looks[a].snapshot, &looks[b].snapshot)));
     let trials = trials.collect();

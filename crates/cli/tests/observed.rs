@@ -112,6 +112,58 @@ fn the_servers_own_metrics_are_held_against_the_clients() {
 }
 
 #[test]
+fn a_page_that_is_named_twice_counts_once() {
+    let server = TruthThread::start(law("slots=0")).unwrap();
+    let (url, port) = (server.url(), server.url());
+    let port = port.rsplit_once(':').unwrap().1;
+    let pages = format!("{url}/metrics,http://localhost:{port},{url}");
+    let few = ["--concurrency", "2", "--requests", "40", "--trials", "1", "--metrics", &pages];
+    let run = Run::of(&url, &few);
+    assert_eq!(run.code, Some(0), "{}", run.words);
+    assert_eq!(run.observed()["server"]["output_tokens"]["difference"], 0.0);
+}
+
+#[test]
+fn a_run_that_was_killed_keeps_what_was_observed() {
+    let server = TruthThread::start(law("slots=0")).unwrap();
+    let machine = Processor::start();
+    let out = tempfile::tempdir().unwrap();
+    let command = || {
+        let mut command = Command::new(cargo_bin("loadline"));
+        command.args(["serving", &server.url(), "--concurrency", "2", "--duration", "2s"]);
+        command.args(["--trials", "2", "--warmup", "100ms", "--idle", "1s", "--seed", "3", "-q"]);
+        command.args(["--prompt-tokens", "50", "--output-tokens", "10", "--json"]);
+        command.args(["--observe-interval", "200ms", "--nvml", "/nonexistent/nvml.so"]);
+        command.args(["--sys", &machine.path("sys"), "--proc", &machine.path("proc")]);
+        command.arg("--out").arg(out.path()).stderr(std::process::Stdio::null());
+        command
+    };
+    let mut first = command().stdout(std::process::Stdio::null()).spawn().unwrap();
+    let events = || {
+        let run = std::fs::read_dir(out.path()).unwrap().next();
+        let path = run.map(|run| run.unwrap().path().join("events.jsonl"));
+        path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
+    };
+    let deadline = loadline_clock::monotonic_ns() + 60_000_000_000;
+    while !events().contains("\"trial_ended\"") {
+        assert!(loadline_clock::monotonic_ns() < deadline, "{}", events());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let run = std::fs::read_dir(out.path()).unwrap().next().unwrap().unwrap().path();
+    let resumed = command().arg("--resume").arg(&run).output().unwrap();
+    assert_eq!(resumed.status.code(), Some(0));
+    let document: Value = serde_json::from_slice(&resumed.stdout).unwrap();
+    let observed = &document["serving"][0]["points"][0]["observed"];
+    assert_eq!(observed["server"]["trials"], 2, "{observed}");
+    assert_eq!(observed["server"]["output_tokens"]["difference"], 0.0);
+    let energy = &observed["energy"];
+    assert_eq!(energy["gross"]["valid"], true, "{energy}");
+    near(&energy["gross"]["joules"], 2.0 * 2.0 * WATTS, 8.0);
+}
+
+#[test]
 fn a_server_that_counts_other_tokens_is_told() {
     let server = TruthThread::start(law("token_factor=1.1")).unwrap();
     let run = Run::of(&server.url(), &["--concurrency", "2", "--requests", "40", "--trials", "1"]);

@@ -282,6 +282,20 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_observers_lose_their_secrets() {
+        let text = "[observe]\nprometheus = [\"http://u:SECRET@h:1/metrics?token=SECRET\"]\n\
+                    gpu = \"http://u:SECRET@h:9400\"\n[[serving]]\nendpoint = \"http://h:1\"\n";
+        let file = loadline_schema::plan_file::PlanFile::parse(text).unwrap();
+        let plan = file.resolve(1).unwrap();
+        assert_eq!(masked_place(&plan), None);
+        let stored = masked_plan(&plan);
+        let json = serde_json::to_string(&stored).unwrap();
+        assert!(!json.contains("SECRET") && json.contains("***@h:9400"), "{json}");
+        assert!(masked_place(&stored).is_some_and(|place| place.contains("/metrics")));
+        assert!(!masked_toml(text).contains("SECRET"), "{}", masked_toml(text));
+    }
+
+    #[test]
     fn plan_files_keep_everything_but_secrets() {
         let given = r#"
 name = "a: b"   # stays

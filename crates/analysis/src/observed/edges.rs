@@ -26,14 +26,21 @@ pub struct TrialTime {
 }
 
 /// Places of the looks before and after each trial. `glances` ascend by time; trials without both
-/// looks are left out.
-pub fn edges(glances: &[Glance], trials: &[TrialTime]) -> BTreeMap<TrialId, (usize, usize)> {
+/// looks are left out. `killed` are the begins (ns) of trials that never ended: looks after them have
+/// their load in them.
+pub fn edges(
+    glances: &[Glance],
+    trials: &[TrialTime],
+    killed: &[u64],
+) -> BTreeMap<TrialId, (usize, usize)> {
     let mut trials: Vec<&TrialTime> = trials.iter().collect();
     trials.sort_by_key(|trial| trial.from_ns);
     let at_edge = || glances.iter().enumerate().filter(|(_, glance)| glance.at_edge);
     let mut found = BTreeMap::new();
     for (place, trial) in trials.iter().enumerate() {
         let next_ns = trials.get(place + 1).map_or(u64::MAX, |next| next.from_ns);
+        let killed = killed.iter().copied().filter(|at_ns| *at_ns >= trial.to_ns);
+        let next_ns = killed.min().unwrap_or(u64::MAX).min(next_ns);
         let since_ns = place.checked_sub(1).map_or(0, |before| trials[before].to_ns);
         let before = at_edge()
             .rfind(|(_, glance)| glance.at_ns >= since_ns && glance.at_ns <= trial.from_ns);
@@ -70,16 +77,23 @@ mod tests {
             (40, true),
             (70, true),
         ]);
-        let found = edges(&looks, &[trial(1, 45, 60), trial(0, 10, 29)]);
+        let found = edges(&looks, &[trial(1, 45, 60), trial(0, 10, 29)], &[]);
         let of = |number| found[&trial(number, 0, 0).id];
         // The looks between two trials serve both.
         assert_eq!((of(0), of(1)), ((2, 5), (5, 6)));
     }
 
     #[test]
+    fn load_of_a_trial_that_was_killed_belongs_to_no_other() {
+        let looks = glances(&[(9, true), (30, true), (60, true)]);
+        let found = edges(&looks, &[trial(0, 10, 29)], &[31]);
+        assert_eq!(found[&trial(0, 0, 0).id], (0, 1));
+    }
+
+    #[test]
     fn a_trial_without_both_looks_is_left_out() {
         let looks = glances(&[(5, true), (20, false), (50, true)]);
-        let found = edges(&looks, &[trial(0, 10, 20), trial(1, 30, 40)]);
+        let found = edges(&looks, &[trial(0, 10, 20), trial(1, 30, 40)], &[]);
         // No look at an edge between the two.
         assert!(found.is_empty(), "{found:?}");
     }

@@ -61,14 +61,21 @@ fn spans(windows: &[Window]) -> Vec<EnergyWindow> {
     windows.iter().map(span).collect()
 }
 
-/// The energy of several spans, one after the other; `None` where one has none.
+/// The energy of several spans, one after the other. Where some have none it is of the others, and
+/// cannot be used; `None` where none has any.
 fn in_turn(
     spans: &[EnergyWindow],
     of: impl Fn(EnergyWindow) -> Option<EnergyFigure>,
 ) -> Option<EnergyFigure> {
-    let figures = spans.iter().map(|span| of(*span)).collect::<Option<Vec<_>>>()?;
+    let figures: Vec<EnergyFigure> = spans.iter().filter_map(|span| of(*span)).collect();
     let sum = energy_sum(&figures)?;
-    Some(EnergyFigure { over_ns: spans.iter().map(|span| span.ns()).sum(), ..sum })
+    let over_ns = figures.iter().map(|figure| figure.over_ns).sum();
+    if figures.len() < spans.len() {
+        let reason =
+            format!("no figure in {} of {} trials", spans.len() - figures.len(), spans.len());
+        return Some(EnergyFigure { over_ns, valid: false, reason: Some(reason), ..sum });
+    }
+    Some(EnergyFigure { over_ns, ..sum })
 }
 
 /// All meters over some spans, and their sum: the whole machine's where there is such a meter.
@@ -211,7 +218,9 @@ pub(super) fn energy(stage: &StageObservation, trials: &[Yield]) -> Option<Point
     let watts = both.gross.watts()?;
     // What cannot be told apart from nothing is no figure.
     let is_clear = |net: &&EnergyFigure| net.valid && net.low.is_none_or(|low| low > 0.0);
-    let (gross, net) = (both.gross.joules, both.net.as_ref().filter(is_clear).map(|n| n.joules));
+    let seconds: f64 = windows.iter().map(|window| window.length_ns() as f64 / 1e9).sum();
+    let net = both.net.as_ref().filter(is_clear).and_then(EnergyFigure::watts);
+    let (gross, net) = (watts * seconds, net.map(|watts| watts * seconds));
     let yielded = |rate: fn(&Rates) -> Option<f64>| -> Option<f64> {
         let each = trials
             .iter()

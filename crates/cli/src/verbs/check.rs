@@ -41,7 +41,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             Stage::Serving(stage) => {
                 Checked::new(prepared.opening_events(), stage).tell(&mut page, &plan);
                 if let PreparedStage::Serving(prepared) = prepared {
-                    tell_evidence(&mut page, &prepared.evidence(&hardware, clock));
+                    tell_evidence(&mut page, &prepared.evidence(&hardware, clock), &plan);
                 }
             }
             Stage::Engine(stage) => tell_engine(&mut page, prepared.opening_events(), stage),
@@ -195,7 +195,7 @@ impl<'a> Checked<'a> {
 }
 
 /// What will be observed beside the load, and what cannot be.
-fn tell_evidence(page: &mut String, observing: &Observing) {
+fn tell_evidence(page: &mut String, observing: &Observing, plan: &Plan) {
     let mut found = observing.pages.clone();
     found.extend(observing.gpus.iter().map(|gpu| format!("GPU {} ({})", gpu.label(), gpu.name)));
     found.extend(observing.meters.iter().map(|meter| format!("power of {}", meter.name)));
@@ -207,6 +207,15 @@ fn tell_evidence(page: &mut String, observing: &Observing) {
         let grant = missing.grant.as_ref().map(|grant| format!(" (grant it: {grant})"));
         let grant = grant.unwrap_or_default();
         line(page, 2, &format!("missing: {kind}: {}{grant}", missing.reason));
+    }
+    let pays_power = plan
+        .cost
+        .as_ref()
+        .is_some_and(|cost| cost.electricity_per_kwh.is_some() && cost.watts.is_empty());
+    if pays_power && observing.gpus.is_empty() && observing.meters.is_empty() {
+        let text = "missing: the power that electricity is paid for: no meter is in sight; state it \
+                    (watts in [cost])";
+        line(page, 2, text);
     }
 }
 
