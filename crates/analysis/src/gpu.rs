@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use loadline_schema::energy::EnergyFigure;
 use loadline_schema::gpu::{
-    GpuClocks, GpuField, GpuReading, GpuSource, GpuStat, GpuSummary, GpuUnit, Missing,
+    GpuClocks, GpuField, GpuPart, GpuReading, GpuSource, GpuStat, GpuSummary, GpuUnit, Missing,
     ThrottleReason, ThrottleReasons,
 };
 
@@ -46,10 +46,9 @@ const DRAWN: [GpuField; 5] = [
 
 /// Summaries in the order of host, GPU and instance; the readings may be in any order.
 pub fn gpu_summaries(readings: &[GpuReading]) -> Vec<GpuSummary> {
-    let mut parts: BTreeMap<(&str, u32, Option<u32>), Vec<&GpuReading>> = BTreeMap::new();
+    let mut parts: BTreeMap<GpuPart<'_>, Vec<&GpuReading>> = BTreeMap::new();
     for reading in readings {
-        let part = (reading.host.as_str(), reading.index, reading.mig);
-        parts.entry(part).or_default().push(reading);
+        parts.entry(reading.part()).or_default().push(reading);
     }
     parts.into_values().filter_map(summary).collect()
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use loadline_schema::units::DurationNs;
 
+use crate::observe_args::HardwareArgs;
 use crate::storage_args::seconds;
 
 /// Watches GPUs.
@@ -46,15 +47,8 @@ pub(crate) struct GpuArgs {
     #[arg(short, long, help_heading = "Result")]
     pub(crate) quiet: bool,
 
-    /// Internal: the driver's library
-    #[arg(long, value_name = "PATH", default_value = loadline_observe::gpu::Nvml::LIBRARY, hide = true)]
-    pub(crate) nvml: PathBuf,
-    /// Internal: the kernel's files of devices
-    #[arg(long, value_name = "DIR", default_value = "/sys", hide = true)]
-    pub(crate) sys: PathBuf,
-    /// Internal: the kernel's files of processes
-    #[arg(long, value_name = "DIR", default_value = "/proc", hide = true)]
-    pub(crate) proc: PathBuf,
+    #[command(flatten)]
+    pub(crate) hardware: HardwareArgs,
 
     /// Watch while this command runs
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["duration", "pid"])]

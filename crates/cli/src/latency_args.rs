@@ -110,9 +110,9 @@ difference of two looks, and nothing is extrapolated: no rate(), and of a
 Prometheus server the last raw sample at or before each end.
 
 Exit codes: 0 ok (without any traffic in the window, too), 1 internal error,
-2 usage, or what the source tells is no metrics page or no latency, 3 target
-unreachable or access denied, 4 an SLA that asks for a share is missed,
-6 the server was restarted between the two looks.";
+2 usage, or what the source tells is no metrics page or no latency (a restart
+between saved pages, too), 3 target unreachable or access denied, 4 an SLA that
+asks for a share is missed, 6 the server was restarted between two live looks.";
 
 /// A duration above zero; a plain number means seconds.
 fn seconds(text: &str) -> Result<DurationNs, String> {

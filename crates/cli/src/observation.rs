@@ -151,10 +151,7 @@ impl Puzzle<'_> {
         self.found.gpus.sort_by_key(|reading| reading.at_ns);
         for part in self.parts {
             for known in &part.gpus {
-                let is_it = |reading: &&mut GpuReading| {
-                    (&reading.host, reading.index, reading.mig, reading.source)
-                        == (&known.host, known.index, known.mig, known.source)
-                };
+                let is_it = |reading: &&mut GpuReading| reading.part() == known.part();
                 if let Some(last) = self.found.gpus.iter_mut().rev().find(is_it) {
                     last.missing.clone_from(&known.missing);
                 }
@@ -166,7 +163,7 @@ impl Puzzle<'_> {
         last.idle = last.idle.or_else(|| before.find_map(|part| part.idle));
         for part in self.parts {
             for gpu in &part.gpus {
-                if !last.gpus.iter().any(|known| known.label() == gpu.label()) {
+                if !last.gpus.iter().any(|known| known.part() == gpu.part()) {
                     last.gpus.push(gpu.clone());
                 }
             }

@@ -1,5 +1,8 @@
 //! Signals as things that are waited for, beside the time: Ctrl-C, SIGTERM, the end of a child.
 
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -38,13 +41,17 @@ impl Signals {
         Ok(Self { set, descriptor })
     }
 
-    /// Does something with the signals as they usually are, as a child that is started must have
-    /// them. The end of a child is not heard meanwhile.
-    pub(crate) fn without<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _ = self.set.thread_unblock();
-        let done = work();
-        let _ = self.set.thread_block();
-        done
+    /// Starts a command with the signals as they usually are, which a child would else inherit as
+    /// held back. They stay held back here, so that none is missed meanwhile.
+    pub(crate) fn spawn(&self, command: &mut Command) -> std::io::Result<Child> {
+        let set = self.set;
+        #[expect(unsafe_code, reason = "the only way to change what a child inherits")]
+        // SAFETY: between fork and exec this only calls pthread_sigmask, which is
+        // async-signal-safe, and touches nothing of the parent.
+        unsafe {
+            command.pre_exec(move || set.thread_unblock().map_err(std::io::Error::from));
+        }
+        command.spawn()
     }
 
     /// Waits so long, or until something is heard.

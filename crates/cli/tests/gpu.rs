@@ -355,3 +355,21 @@ fn the_processes_that_the_driver_does_not_tell() {
     let warning = document["warnings"][0]["message"].as_str().unwrap();
     assert!(warning.contains("nvmlDeviceGetComputeRunningProcesses_v3"), "{warning}");
 }
+
+#[test]
+fn gpus_of_both_vendors_are_told_apart() {
+    let machine = Machine::nvidia(RTX_3090_SCRIPT);
+    mi300x_tree(machine.dir.path()).unwrap();
+    let gpus = machine.json(&[]);
+    let gpus = gpus["gpu"].as_array().unwrap();
+    let told: Vec<_> = gpus
+        .iter()
+        .map(|gpu| (gpu["source"].as_str().unwrap(), gpu["index"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(told, [("nvml", 0), ("nvml", 1), ("amdgpu", 0)]);
+    let watts = |gpu: &Value| gpu["power_w"]["mean"].as_f64().unwrap();
+    assert!((watts(&gpus[2]) - 512.0).abs() < 1.0 && watts(&gpus[0]) < 400.0);
+    let (code, text, words) = machine.gpu(&[]);
+    assert_eq!(code, Some(0), "{words}");
+    assert!(text.contains("amd0"), "{text}");
+}

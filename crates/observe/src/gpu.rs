@@ -1,8 +1,6 @@
 //! Readers of GPUs: NVML, a page of dcgm-exporter, the text of `dcgmi dmon`, the kernel's files of
 //! amdgpu; and the choice between them.
 
-use std::collections::BTreeMap;
-
 use loadline_schema::gpu::{GpuReading, GpuSource};
 
 mod amd_metrics;
@@ -79,6 +77,11 @@ pub trait GpuReader: Send {
     /// What it is.
     fn source(&self) -> GpuSource;
 
+    /// Time after which every GPU and field has had its chance, ns.
+    fn settles_ns(&self) -> u64 {
+        GPM_INTERVAL_NS + GPM_INTERVAL_NS / 5
+    }
+
     /// A reading of each GPU and MIG instance at this moment, run-relative monotonic ns. Sources
     /// that publish now and then give nothing between, and several readings where several came.
     ///
@@ -88,8 +91,8 @@ pub trait GpuReader: Send {
     fn read(&mut self, now_ns: u64) -> Result<Vec<GpuReading>, GpuError>;
 }
 
-/// Readings in which every field has had its chance: two looks with the time between them that
-/// GPM's samples need. What `gpu --check` shows.
+/// Readings in which every field of every GPU has had its chance: two looks with the time between
+/// them that GPM's samples, or a source that streams, need. What `gpu --check` shows.
 ///
 /// # Errors
 ///
@@ -99,12 +102,16 @@ pub fn check(
     clock: &loadline_clock::RunClock,
 ) -> Result<Vec<GpuReading>, GpuError> {
     let first = reader.read(clock.now_ns())?;
-    std::thread::sleep(std::time::Duration::from_nanos(GPM_INTERVAL_NS + GPM_INTERVAL_NS / 5));
+    std::thread::sleep(std::time::Duration::from_nanos(reader.settles_ns()));
     let second = reader.read(clock.now_ns())?;
     // Sources that stream bring several of each GPU: the last one counts.
-    let mut last = BTreeMap::new();
+    let mut last: Vec<GpuReading> = Vec::new();
     for reading in first.into_iter().chain(second) {
-        last.insert((reading.host.clone(), reading.index, reading.mig), reading);
+        match last.iter_mut().find(|known| known.part() == reading.part()) {
+            Some(known) => *known = reading,
+            None => last.push(reading),
+        }
     }
-    Ok(last.into_values().collect())
+    last.sort_by(|a, b| a.part().cmp(&b.part()));
+    Ok(last)
 }

@@ -84,3 +84,55 @@ fn it_is_taken_only_where_it_knows_more_than_nvml() {
         assert_eq!(passed(GpuSource::Dcgmi), source == GpuSource::Nvml);
     }
 }
+
+#[test]
+fn every_gpu_is_seen_when_it_is_opened_however_rarely_it_tells() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A round of lines at once, and the next one a second later.
+    let program = script(&folder, &dmon_text(8, 1), "while :; do sleep 1; cat output; done");
+    let library = folder.path().join("nvml");
+    std::fs::create_dir(&library).expect("makes");
+    let nvml = FakeNvml::new(&library, "gpus 8\nname A100\ngpm 0\n").expect("a library");
+    let clock = RunClock::start();
+    let roots = GpuRoots {
+        nvml: nvml.library().to_owned(),
+        dcgmi: Some(program),
+        interval_ms: 1000,
+        sys: folder.path().to_owned(),
+        ..GpuRoots::default()
+    };
+    let mut opened = open(roots, clock);
+    let reader = opened.readers.first_mut().expect("dcgmi");
+    assert_eq!(reader.source(), GpuSource::Dcgmi);
+    let seen = loadline_observe::gpu::check(reader.as_mut(), &clock).expect("readings");
+    let numbers: Vec<u32> = seen.iter().map(|reading| reading.index).collect();
+    assert_eq!(numbers, (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_wrapper_started_ends_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A child that holds the output open, as `docker exec` does.
+    let rest = format!("sleep 600 & echo $! > {}/child; wait", folder.path().display());
+    let program = script(&folder, &dmon_text(1, 1), &rest);
+    let mut dcgmi = Dcgmi::start(&program, 100, RunClock::start()).expect("starts");
+    gathered(&mut dcgmi, 1).expect("readings");
+    let child = folder.path().join("child");
+    let until = monotonic_ns() + 20_000_000_000;
+    let mut pid = String::new();
+    while pid.trim().is_empty() && monotonic_ns() < until {
+        pid = std::fs::read_to_string(&child).unwrap_or_default();
+        std::thread::yield_now();
+    }
+    drop(dcgmi);
+    let stat = PathBuf::from(format!("/proc/{}/stat", pid.trim()));
+    let is_over = || match std::fs::read_to_string(&stat) {
+        // A zombie that nobody has collected yet.
+        Ok(text) => text.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z')),
+        Err(_) => true,
+    };
+    while !is_over() && monotonic_ns() < until {
+        std::thread::yield_now();
+    }
+    assert!(is_over(), "process {} lives on", pid.trim());
+}

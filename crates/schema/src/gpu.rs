@@ -269,6 +269,16 @@ impl GpuSource {
     }
 }
 
+/// Which GPU or instance: host, source, number in the source's order, MIG instance.
+pub type GpuPart<'a> = (&'a str, GpuSource, u32, Option<u32>);
+
+/// A machine may have GPUs of both vendors, and both count from 0.
+fn label(source: GpuSource, index: u32, mig: Option<u32>) -> String {
+    let vendor = if source == GpuSource::Amdgpu { "amd" } else { "" };
+    let part = mig.map(|mig| format!(":{mig}")).unwrap_or_default();
+    format!("{vendor}{index}{part}")
+}
+
 /// One look at one GPU (or at one MIG instance). Each field is in `values` or in `missing`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuReading {
@@ -359,9 +369,14 @@ impl GpuReading {
         self.get(GpuField::Throttle).map(|bits| ThrottleReasons(bits as u64))
     }
 
-    /// "0", or "0:3" for a MIG instance.
+    /// Which GPU or instance: host, source, number, instance. Each source counts from 0.
+    pub fn part(&self) -> GpuPart<'_> {
+        (&self.host, self.source, self.index, self.mig)
+    }
+
+    /// "0", "0:3" for a MIG instance, "amd0" for an AMD GPU.
     pub fn label(&self) -> String {
-        self.mig.map_or_else(|| self.index.to_string(), |mig| format!("{}:{mig}", self.index))
+        label(self.source, self.index, self.mig)
     }
 }
 

@@ -20,7 +20,7 @@ use wire::Connection;
 pub use error::AskError;
 pub use stream_once::{OneAnswer, StreamError, TRANSCRIPT_BYTES, Transcript, stream_once};
 
-/// Longest body of an answer to a control request.
+/// Longest body of an answer to a control request, unless the caller says otherwise.
 pub const BODY_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 const READ_BYTES: usize = 16 * 1024;
 
@@ -31,7 +31,7 @@ pub struct Reply {
     pub status: u16,
     /// What the body is, by its header.
     pub content_type: ContentType,
-    /// The body, decoded from its framing; at most [`BODY_LIMIT_BYTES`].
+    /// The body, decoded from its framing.
     pub body: Vec<u8>,
     /// For people, where the status is not 2xx or the body is a web page: the status with the
     /// server's message, the page's title or how the body begins; one line, secrets masked.
@@ -62,13 +62,31 @@ pub fn ask(
     body: Option<&[u8]>,
     timeout_ns: u64,
 ) -> Result<Reply, AskError> {
+    ask_up_to(BODY_LIMIT_BYTES, target, endpoint, (method, path, body), timeout_ns)
+}
+
+/// The same with another limit for the body of the answer, bytes; the question is its method, path
+/// and body.
+///
+/// # Errors
+/// As [`ask`].
+///
+/// # Panics
+/// As [`ask`].
+pub fn ask_up_to(
+    most_bytes: usize,
+    target: &Target,
+    endpoint: usize,
+    (method, path, body): (&'static str, &str, Option<&[u8]>),
+    timeout_ns: u64,
+) -> Result<Reply, AskError> {
     let one = &target.endpoints[endpoint].endpoint;
     let deadline_ns = monotonic_ns().saturating_add(timeout_ns);
     let exchange = || {
         let mut connection = Connection::open(target, endpoint, deadline_ns)?;
         let sent = connection.send(&request(target, endpoint, method, path, body));
         let mut bytes = Vec::new();
-        match whole_answer(&mut connection, &mut bytes) {
+        match whole_answer(&mut connection, &mut bytes, most_bytes) {
             Ok((head, body)) => reply(target, endpoint, &head, body, &bytes),
             // What went wrong first says more, unless the server answered before it hung up.
             Err(Broken::Io(error)) if bytes.is_empty() => {
@@ -77,8 +95,14 @@ pub fn ask(
             Err(Broken::Io(error)) => Err(io_trouble(&error)),
             Err(Broken::Answer(failure)) => Err(Trouble::of_answer(&failure, one)),
             Err(Broken::TooLong) => {
-                let why = "the answer is longer than 8 MiB; is this the address of an LLM server?";
-                Err(Trouble::new(ErrorKind::BadHttp, why.to_owned()))
+                let most = most_bytes / (1024 * 1024);
+                let why = format!("the answer is longer than {most} MiB");
+                let advice = if most_bytes == BODY_LIMIT_BYTES {
+                    "; is this the address of an LLM server?"
+                } else {
+                    ""
+                };
+                Err(Trouble::new(ErrorKind::BadHttp, why + advice))
             }
         }
     };
@@ -129,12 +153,13 @@ impl From<Failure> for Broken {
 fn whole_answer(
     connection: &mut Connection,
     bytes: &mut Vec<u8>,
+    most_bytes: usize,
 ) -> Result<(Head, Vec<u8>), Broken> {
     let mut buffer = vec![0; READ_BYTES];
     let (head, length) = final_head(connection, bytes, &mut buffer)?;
     let mut decoder = BodyDecoder::new(head.framing);
     let mut body = Vec::new();
-    let mut done = take_body(&mut decoder, &bytes[length..], &mut body)?;
+    let mut done = take_body(&mut decoder, &bytes[length..], &mut body, most_bytes)?;
     while !done {
         let count = connection.read(&mut buffer)?;
         bytes.extend_from_slice(&buffer[..count]);
@@ -144,7 +169,7 @@ fn whole_answer(
             }
             return Err(eof(bytes).into());
         }
-        done = take_body(&mut decoder, &buffer[..count], &mut body)?;
+        done = take_body(&mut decoder, &buffer[..count], &mut body, most_bytes)?;
     }
     Ok((head, body))
 }
@@ -178,13 +203,18 @@ fn final_head(
 }
 
 /// Takes body bytes; `true` at the end of the body.
-fn take_body(decoder: &mut BodyDecoder, bytes: &[u8], body: &mut Vec<u8>) -> Result<bool, Broken> {
+fn take_body(
+    decoder: &mut BodyDecoder,
+    bytes: &[u8],
+    body: &mut Vec<u8>,
+    most_bytes: usize,
+) -> Result<bool, Broken> {
     let mut input = bytes;
     loop {
         match decoder.next(&mut input)? {
             Piece::NeedMore => return Ok(false),
             Piece::End => return Ok(true),
-            Piece::Body(piece) if body.len() + piece.len() > BODY_LIMIT_BYTES => {
+            Piece::Body(piece) if body.len() + piece.len() > most_bytes => {
                 return Err(Broken::TooLong);
             }
             Piece::Body(piece) => body.extend_from_slice(piece),

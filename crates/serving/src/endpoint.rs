@@ -283,4 +283,13 @@ mod tests {
             assert!(message.contains(part), "{url}: {message}");
         }
     }
+
+    #[test]
+    fn a_path_stays_as_it_was_written() {
+        assert_eq!(split_page("http://h:8000"), ("http://h:8000", ""));
+        assert_eq!(split_page("http://h:8000/metrics/"), ("http://h:8000", "/metrics/"));
+        assert_eq!(split_page("h:1/v1?key=a"), ("h:1", "/v1?key=a"));
+        assert_eq!(split_page("http://h?a"), ("http://h", "?a"));
+        assert_eq!(split_page("unix:/run/s"), ("unix:/run/s", ""));
+    }
 }

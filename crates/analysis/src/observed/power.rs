@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use loadline_schema::energy::{EnergyFigure, IdleBaseline};
-use loadline_schema::gpu::{GpuField, GpuReading, GpuSource, GpuSummary};
+use loadline_schema::gpu::{GpuField, GpuPart, GpuReading, GpuSummary};
 use loadline_schema::observe::Meter;
 use loadline_schema::observed::{MeterEnergy, PointEnergy};
 use loadline_schema::server_metrics::{Meaning, known};
@@ -26,17 +26,10 @@ const MOST_GAP_NS: u64 = 3_000_000_000;
 /// A board's meter averages over about so long, ns.
 const BOARD_AVERAGES_NS: u64 = 1_000_000_000;
 
-/// A GPU by host, source, number and instance.
-type Part<'a> = (&'a str, GpuSource, u32, Option<u32>);
-
-fn part(reading: &GpuReading) -> Part<'_> {
-    (&reading.host, reading.source, reading.index, reading.mig)
-}
-
-fn by_gpu(readings: &[GpuReading]) -> BTreeMap<Part<'_>, Vec<&GpuReading>> {
-    let mut parts: BTreeMap<Part<'_>, Vec<&GpuReading>> = BTreeMap::new();
+fn by_gpu(readings: &[GpuReading]) -> BTreeMap<GpuPart<'_>, Vec<&GpuReading>> {
+    let mut parts: BTreeMap<GpuPart<'_>, Vec<&GpuReading>> = BTreeMap::new();
     for reading in readings {
-        parts.entry(part(reading)).or_default().push(reading);
+        parts.entry(reading.part()).or_default().push(reading);
     }
     parts
 }
@@ -129,7 +122,7 @@ fn of_gpus(stage: &StageObservation, spans: &[EnergyWindow]) -> Vec<Metering> {
     let known = stage.observing.gpus.iter().filter(|gpu| gpu.mig.is_none()).filter(has_meter);
     let metering = known.map(|gpu| {
         let at = if gpu.host.is_empty() { String::new() } else { format!(" of {}", gpu.host) };
-        let readings = by_gpu.get(&part(gpu)).map_or(&[][..], Vec::as_slice);
+        let readings = by_gpu.get(&gpu.part()).map_or(&[][..], Vec::as_slice);
         let energy = in_turn(spans, |span| gpu_energy(readings, span));
         (format!("GPU {}{at}", gpu.label()), energy)
     });

@@ -19,6 +19,7 @@ use crate::exit::{Exit, Failure};
 use crate::gpu_args::GpuArgs;
 use crate::output::say;
 use crate::signals::{Heard, Signals};
+use loadline_schema::gpu::GpuSource;
 use process::Followed;
 use progress::Progress;
 use show::{Place, result};
@@ -50,8 +51,10 @@ fn alone(args: &GpuArgs) -> Result<Exit, Failure> {
     if opened.readers.is_empty() {
         return Err(Failure::usage(no_gpu(&opened.passed_over)));
     }
-    let mut followed =
-        args.pid.map(|pid| Followed::new(pid, &args.proc, &args.nvml)).transpose()?;
+    let mut followed = args
+        .pid
+        .map(|pid| Followed::new(pid, &args.hardware.proc, &args.hardware.nvml))
+        .transpose()?;
     let mut watch = started(args, opened, clock)?;
     let is_once = args.is_once();
     let end = args.duration.map(|time| time.0).or(is_once.then_some(ONCE_NS));
@@ -78,7 +81,10 @@ fn alone(args: &GpuArgs) -> Result<Exit, Failure> {
     if let Some(followed) = &followed
         && !followed.gpus.is_empty()
     {
-        watch.readings.retain(|reading| followed.gpus.contains_key(&reading.index));
+        // Processes are known of NVIDIA's driver alone.
+        watch.readings.retain(|reading| {
+            reading.source != GpuSource::Amdgpu && followed.gpus.contains_key(&reading.index)
+        });
     }
     watch.finish_csv()?;
     let mut warnings = watch.warnings();
@@ -107,10 +113,9 @@ fn around(args: &GpuArgs) -> Result<Exit, Failure> {
         ));
     }
     let mut watch = started(args, opened, clock)?;
-    let mut child =
-        signals.without(|| Command::new(program).args(words).spawn()).map_err(|error| {
-            Failure::usage(format!("cannot start {}: {error}", Path::new(program).display()))
-        })?;
+    let mut child = signals.spawn(Command::new(program).args(words)).map_err(|error| {
+        Failure::usage(format!("cannot start {}: {error}", Path::new(program).display()))
+    })?;
     let pace = Pace { interval_ns: args.interval.0, most_wait_ns: u64::MAX / 4, end_ns: None };
     let mut ended = None;
     watch.run(pace, &signals, |_, heard| {

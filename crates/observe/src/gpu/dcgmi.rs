@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use loadline_clock::{RunClock, monotonic_ns};
 use loadline_schema::gpu::{GpuField, GpuReading, GpuSource};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::dmon::{DmonParser, dmon_arguments};
 use super::{GpuError, GpuReader};
@@ -23,6 +25,8 @@ const QUEUE: usize = 4_096;
 const FIRST_WITHIN_NS: u64 = 3_000_000_000;
 /// Lines of an error message that are kept.
 const MESSAGES: usize = 5;
+/// How long its last lines may take once it has ended, ns.
+const LAST_WITHIN_NS: u64 = 1_000_000_000;
 
 /// `dcgmi dmon` at work.
 #[derive(Debug)]
@@ -30,6 +34,9 @@ pub struct Dcgmi {
     child: Child,
     program: String,
     readings: Receiver<GpuReading>,
+    /// Read while it was waited for.
+    first: Vec<GpuReading>,
+    interval_ns: u64,
     lost: Arc<AtomicU64>,
     /// Gives the last lines that were no readings, once the text has ended.
     watcher: Option<JoinHandle<VecDeque<String>>>,
@@ -49,6 +56,8 @@ impl Dcgmi {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // What it may start itself ends with it.
+            .process_group(0)
             .spawn()
             .map_err(|error| failed(format!("cannot be started: {error}")))?;
         let output = child.stdout.take();
@@ -56,20 +65,28 @@ impl Dcgmi {
         let (sender, readings) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&lost);
-        let watcher = std::thread::Builder::new().name("dcgmi".into()).spawn(move || {
+        // Read beside the output, so that many messages do not stop it.
+        let messages = std::thread::spawn(move || {
+            let mut unread = VecDeque::new();
+            let lines = messages.map(|messages| BufReader::new(messages).lines());
+            for line in lines.into_iter().flatten().map_while(Result::ok) {
+                keep(&mut unread, line);
+            }
+            unread
+        });
+        let watcher = std::thread::spawn(move || {
             let mut unread = VecDeque::new();
             if let Some(output) = output {
                 watch(output, &sender, &counter, clock, &mut unread);
             }
-            if let Some(messages) = messages {
-                for line in BufReader::new(messages).lines().map_while(Result::ok) {
-                    keep(&mut unread, line);
-                }
+            for line in messages.join().unwrap_or_default() {
+                keep(&mut unread, line);
             }
             unread
         });
-        let watcher = watcher.map_err(|error| failed(format!("no thread for it: {error}")))?;
-        Ok(Self { child, program: name, readings, lost, watcher: Some(watcher) })
+        let interval_ns = u64::from(interval_ms) * 1_000_000;
+        let (first, watcher) = (Vec::new(), Some(watcher));
+        Ok(Self { child, program: name, readings, first, interval_ns, lost, watcher })
     }
 
     /// Readings that were lost because nobody looked for too long.
@@ -85,12 +102,14 @@ impl Dcgmi {
         loop {
             let left = Duration::from_nanos(until.saturating_sub(monotonic_ns()));
             match self.readings.recv_timeout(left) {
-                Ok(reading) if !activity || reading.get(GpuField::SmActive).is_some() => {
-                    return Ok(self);
-                }
                 Ok(reading) => {
+                    let is_it = !activity || reading.get(GpuField::SmActive).is_some();
                     if let Some(missing) = reading.missing.get(&GpuField::SmActive) {
                         reason.clone_from(&missing.reason);
+                    }
+                    self.first.push(reading);
+                    if is_it {
+                        return Ok(self);
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
@@ -101,9 +120,19 @@ impl Dcgmi {
         }
     }
 
+    /// The last lines that were no readings. What the program has started may hold its output open.
+    fn said(&mut self) -> VecDeque<String> {
+        const GLANCE: Duration = Duration::from_millis(5);
+        let Some(watcher) = self.watcher.take() else { return VecDeque::new() };
+        let until = monotonic_ns() + LAST_WITHIN_NS;
+        while !watcher.is_finished() && monotonic_ns() < until {
+            std::thread::sleep(GLANCE);
+        }
+        if watcher.is_finished() { watcher.join().unwrap_or_default() } else { VecDeque::new() }
+    }
+
     fn ended(&mut self) -> GpuError {
-        let said = self.watcher.take().and_then(|watcher| watcher.join().ok()).unwrap_or_default();
-        let said: Vec<String> = said.into();
+        let said: Vec<String> = self.said().into();
         let status = self.child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
         let reason = match said.join("; ") {
             empty if empty.is_empty() => format!("ended ({status}) and said nothing"),
@@ -118,8 +147,13 @@ impl GpuReader for Dcgmi {
         GpuSource::Dcgmi
     }
 
+    fn settles_ns(&self) -> u64 {
+        // One whole round of lines, and what a loaded machine adds.
+        self.interval_ns + 200_000_000
+    }
+
     fn read(&mut self, _now_ns: u64) -> Result<Vec<GpuReading>, GpuError> {
-        let mut readings = Vec::new();
+        let mut readings = std::mem::take(&mut self.first);
         loop {
             match self.readings.try_recv() {
                 Ok(reading) => readings.push(reading),
@@ -134,11 +168,12 @@ impl GpuReader for Dcgmi {
 impl Drop for Dcgmi {
     fn drop(&mut self) {
         // It may have ended by itself; then there is nothing to end.
+        if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(watcher) = self.watcher.take() {
-            let _ = watcher.join();
-        }
+        self.said();
     }
 }
 

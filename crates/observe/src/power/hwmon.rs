@@ -56,8 +56,20 @@ impl Hwmon {
     /// Where there is none.
     pub fn open(sys: &Path) -> Result<Self, Missing> {
         let folder = sys.join("class/hwmon");
-        let sensors: Vec<PowerSensor> =
-            numbered(&folder, "hwmon").into_iter().flat_map(|(_, path)| of_chip(&path)).collect();
+        let mut sensors: Vec<PowerSensor> = Vec::new();
+        for (number, path) in numbered(&folder, "hwmon") {
+            for mut sensor in of_chip(&path) {
+                let is_same = |known: &PowerSensor| {
+                    (&known.chip, &known.label, known.figure)
+                        == (&sensor.chip, &sensor.label, sensor.figure)
+                };
+                // Two chips of one kind are told apart by the kernel's number.
+                if sensors.iter().any(is_same) {
+                    sensor.label = format!("{} of hwmon{number}", sensor.label);
+                }
+                sensors.push(sensor);
+            }
+        }
         if sensors.is_empty() {
             let reason = format!("{}: no sensor of power or energy", folder.display());
             return Err(Missing::new(MissingKind::Unsupported, reason));
@@ -87,7 +99,10 @@ fn of_chip(folder: &Path) -> Vec<PowerSensor> {
                 continue;
             }
             let kind = if figure == SensorFigure::Energy { "energy" } else { "power" };
-            let label = text(&folder.join(format!("{kind}{at}_label"))).unwrap_or(file);
+            // ACPI's meters say in oem_info what they measure (Grace has several).
+            let label = text(&folder.join(format!("{kind}{at}_label")))
+                .or_else(|_| text(&folder.join(format!("{kind}{at}_oem_info"))))
+                .unwrap_or(file);
             found.push(PowerSensor { chip: chip.clone(), label, figure, is_gpu, path });
         }
     }
@@ -126,5 +141,28 @@ mod tests {
         vm_tree(folder.path()).expect("a tree");
         let why = Hwmon::open(&folder.path().join("sys")).expect_err("none");
         assert!(why.reason.contains("class/hwmon"), "{}", why.reason);
+    }
+
+    #[test]
+    fn meters_of_one_kind_are_told_apart() {
+        let tree = tempfile::tempdir().expect("a folder");
+        for (number, told) in [
+            (0, Some("Module Power Socket 0")),
+            (1, Some("CPU Power Socket 0")),
+            (2, None),
+            (3, None),
+        ] {
+            let chip = tree.path().join(format!("class/hwmon/hwmon{number}"));
+            std::fs::create_dir_all(&chip).expect("makes");
+            std::fs::write(chip.join("name"), "power_meter\n").expect("writes");
+            std::fs::write(chip.join("power1_average"), "1000000\n").expect("writes");
+            if let Some(told) = told {
+                std::fs::write(chip.join("power1_oem_info"), format!("{told}\n")).expect("writes");
+            }
+        }
+        let hwmon = Hwmon::open(tree.path()).expect("sensors");
+        let labels: Vec<&str> = hwmon.sensors().iter().map(|one| one.label.as_str()).collect();
+        let plain = ["power1_average", "power1_average of hwmon3"];
+        assert_eq!(labels, [&["Module Power Socket 0", "CPU Power Socket 0"][..], &plain].concat());
     }
 }

@@ -137,7 +137,7 @@ impl Machine {
     /// Starts its observers.
     pub(crate) fn start(self, observing: &Observing, observers: &mut Observers, course: &Course) {
         if !self.gpus.is_empty() {
-            let wanted = observing.gpus.iter().map(part).collect();
+            let wanted = observing.gpus.clone();
             let look = Box::new(Gpus { readers: self.gpus, wanted });
             observers.add(ObserverKind::Gpu, ObserverKind::Gpu.to_string(), look, course);
         }
@@ -152,14 +152,9 @@ impl Machine {
     }
 }
 
-/// Which GPU or instance a reading is of.
-fn part(reading: &GpuReading) -> (String, u32, Option<u32>) {
-    (reading.host.clone(), reading.index, reading.mig)
-}
-
 struct Gpus {
     readers: Vec<Box<dyn GpuReader>>,
-    wanted: Vec<(String, u32, Option<u32>)>,
+    wanted: Vec<GpuReading>,
 }
 
 impl Look for Gpus {
@@ -169,7 +164,10 @@ impl Look for Gpus {
         for reader in &mut self.readers {
             match reader.read(now_ns) {
                 Ok(readings) => {
-                    let wanted = readings.iter().filter(|one| self.wanted.contains(&part(one)));
+                    let is_wanted = |one: &&GpuReading| {
+                        self.wanted.iter().any(|known| known.part() == one.part())
+                    };
+                    let wanted = readings.iter().filter(is_wanted);
                     for reading in wanted {
                         // A GPU that is lost gives a reading without anything in it.
                         if reading.values.is_empty() {

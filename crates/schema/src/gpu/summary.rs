@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{GpuField, GpuSource, Missing, ThrottleReason};
+use super::{GpuField, GpuPart, GpuSource, Missing, ThrottleReason};
 use crate::energy::EnergyFigure;
 
 /// A field over a time.
@@ -96,8 +96,13 @@ pub struct GpuSummary {
 }
 
 impl GpuSummary {
-    /// "0", or "0:3" for a MIG instance.
+    /// Which GPU or instance.
+    pub fn part(&self) -> GpuPart<'_> {
+        (&self.host, self.source, self.index, self.mig)
+    }
+
+    /// "0", "0:3" for a MIG instance, "amd0" for an AMD GPU.
     pub fn label(&self) -> String {
-        self.mig.map_or_else(|| self.index.to_string(), |mig| format!("{}:{mig}", self.index))
+        super::label(self.source, self.index, self.mig)
     }
 }

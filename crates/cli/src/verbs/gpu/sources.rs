@@ -32,12 +32,12 @@ pub(super) fn opened(args: &GpuArgs, clock: RunClock) -> Result<Opened, Failure>
         nvml_settings.energy_step_within_ns = 0;
     }
     let roots = GpuRoots {
-        nvml: args.nvml.clone(),
+        nvml: args.hardware.nvml.clone(),
         nvml_settings,
         exporter: None,
         dcgmi: (!args.no_dcgmi).then(|| "dcgmi".into()),
         interval_ms: u32::try_from(args.interval.0 / 1_000_000).unwrap_or(u32::MAX),
-        sys: args.sys.clone(),
+        sys: args.hardware.sys.clone(),
     };
     Ok(open(roots, clock))
 }

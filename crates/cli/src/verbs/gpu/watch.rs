@@ -42,7 +42,7 @@ impl Failed {
 }
 
 /// Host, GPU, MIG instance.
-type Part = (String, u32, Option<u32>);
+type Part = (String, GpuSource, u32, Option<u32>);
 
 pub(super) struct Watch {
     pub(super) clock: RunClock,
@@ -90,7 +90,7 @@ impl Watch {
             csv.write(&found);
         }
         for reading in found {
-            let part = (reading.host.clone(), reading.index, reading.mig);
+            let part = (reading.host.clone(), reading.source, reading.index, reading.mig);
             if reading.values.is_empty() {
                 let why = reading.missing.get(&GpuField::PowerW);
                 let why = why.map_or("no reason is told", |why| why.reason.as_str());
@@ -156,11 +156,13 @@ impl Watch {
             );
             Warning::new("gpu_source_failed", message, "`loadline gpu --check` looks again")
         };
-        let gone = |((host, index, mig), failed): (&Part, &Failed)| {
+        let gone = |((host, source, index, mig), failed): (&Part, &Failed)| {
             let host = if host.is_empty() { String::new() } else { format!("{host} ") };
-            let mig = mig.map_or_else(String::new, |mig| format!(":{mig}"));
+            let mut gpu = GpuReading::new(*source, *index, "", 0);
+            gpu.mig = *mig;
+            let label = gpu.label();
             let message = format!(
-                "nothing could be read of GPU {host}{index}{mig} at {} of {} looks; first: {}",
+                "nothing could be read of GPU {host}{label} at {} of {} looks; first: {}",
                 failed.looks, self.looks, failed.first
             );
             let advice = "its figures are of the other looks alone; dmesg may have an Xid for it";

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use loadline_observe::prometheus::{ACCEPT, Limits, Snapshot, parse};
 use loadline_schema::outcome::ErrorKind;
-use loadline_serving::ask::{AskError, Reply, ask};
-use loadline_serving::endpoint::mask_url;
+use loadline_serving::ask::{AskError, Reply, ask_up_to};
+use loadline_serving::endpoint::{mask_url, split_page};
 use loadline_serving::target::{Target, TargetError, TargetSettings};
 
 use crate::exit::{Exit, Failure};
 use crate::latency_args::ConnectionArgs;
+
+/// Longest answer of a server. What a page may have, its parser says.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a SOURCE means.
 #[derive(Debug, PartialEq)]
@@ -96,7 +99,7 @@ pub(super) struct Web {
 impl Web {
     /// A page's server; without a path the page is `/metrics`.
     pub(super) fn new(url: &str, connection: &ConnectionArgs) -> Result<Self, Failure> {
-        let (server, path) = split(url);
+        let (server, path) = split_page(url);
         let path = if matches!(path, "" | "/") { "/metrics" } else { path };
         Self::at(server, path, connection, ACCEPT)
     }
@@ -146,7 +149,7 @@ impl Web {
     /// An answer of any status but 401 and 403; `name` is what is asked for, in words.
     pub(super) fn get(&self, path: &str, name: &str) -> Result<Reply, Failure> {
         let path = format!("{}{path}", self.path);
-        let reply = ask(&self.target, 0, "GET", &path, None, self.timeout_ns)
+        let reply = ask_up_to(MOST_BYTES, &self.target, 0, ("GET", &path, None), self.timeout_ns)
             .map_err(|error| self.failed(&error, name))?;
         if matches!(reply.status, 401 | 403) {
             let said = reply.message.unwrap_or_else(|| format!("HTTP status {}", reply.status));
@@ -192,16 +195,6 @@ fn refused(reply: &Reply, name: &str) -> Failure {
     Failure { exit, message: format!("{name}: {said}{advice}") }
 }
 
-/// Server and path of a URL, the path exactly as it was written.
-fn split(url: &str) -> (&str, &str) {
-    if url.starts_with("unix:") {
-        return (url, "");
-    }
-    let host = url.find("://").map_or(0, |at| at + 3);
-    let path = url[host..].find(['/', '?']).map_or(url.len(), |at| host + at);
-    url.split_at(path)
-}
-
 /// A token from the environment. It goes into request heads and nowhere else.
 fn token(variable: &str) -> Result<String, Failure> {
     let text = std::env::var(variable).map_err(|_| {
@@ -234,14 +227,5 @@ mod tests {
         for text in ["before.txt", "a:b.txt", "/tmp"] {
             assert_eq!(Source::of(text), Source::File(PathBuf::from(text)));
         }
-    }
-
-    #[test]
-    fn a_path_stays_as_it_was_written() {
-        assert_eq!(split("http://h:8000"), ("http://h:8000", ""));
-        assert_eq!(split("http://h:8000/metrics/"), ("http://h:8000", "/metrics/"));
-        assert_eq!(split("h:1/v1?key=a"), ("h:1", "/v1?key=a"));
-        assert_eq!(split("http://h?a"), ("http://h", "?a"));
-        assert_eq!(split("unix:/run/s"), ("unix:/run/s", ""));
     }
 }

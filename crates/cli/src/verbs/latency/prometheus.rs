@@ -149,7 +149,18 @@ impl Archive<'_> {
     fn query(&self, query: &str, at_s: f64) -> Result<Answer<Raw>, Failure> {
         let path = format!("/api/v1/query?query={}&time={at_s:.3}", percent_encoded(query));
         let name = self.query_name();
-        read(&self.web.get(&path, &name)?, &name)
+        let reply = self.web.get(&path, &name).map_err(|failure| {
+            if !failure.message.contains("longer than") {
+                return failure;
+            }
+            let message = format!(
+                "{}: it is asked for the samples of {} s; a shorter --lookback (two or three scrape \
+                 intervals) makes it shorter",
+                failure.message, self.lookback_s
+            );
+            Failure { message, ..failure }
+        })?;
+        read(&reply, &name)
     }
 
     /// Why there is no sample, with the jobs that there are.
