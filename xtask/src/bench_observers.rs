@@ -57,11 +57,14 @@ fn run(pairs: usize) -> Result<String> {
         let cpu: Vec<f64> = results.iter().map(|(on, _)| on.cpu_ratio).collect();
         let cpu =
             median(&cpu).map_or("–".into(), |cpu| format!("{:.2} % of a core", 100.0 * cpu));
-        table.push_str(&format!(
+        let row = format!(
             "| {name} | {} | {} | {cpu} |\n",
             ratio(|f| f.requests_per_s),
             ratio(|f| f.gap_p99_ns)
-        ));
+        );
+        // Each row took minutes: it is shown as soon as it is there.
+        eprint!("{row}");
+        table.push_str(&row);
     }
     let _ = fs::remove_dir_all(programs.scratch());
     Ok(table)

@@ -316,8 +316,50 @@ fn measured_energy_prices_tokens() {
     let cost = &stated["serving"][0]["points"][0]["cost"];
     assert_eq!(cost["power_source"], "stated");
     near(&cost["per_hour"], 0.12, 1e-9);
+    // A meter that was read is told all the same.
+    assert_eq!(
+        stated["serving"][0]["points"][0]["observed"]["energy"]["gross"]["class"],
+        "counter"
+    );
     let dearer = priced(&["--electricity", "0.60 EUR/kWh"]);
     near(&dearer["serving"][0]["points"][0]["cost"]["per_hour"], 0.06, 0.0012);
+}
+
+#[test]
+fn stated_watts_are_the_last_resort() {
+    let server = TruthThread::start(law("slots=0")).unwrap();
+    let machine = tempfile::tempdir().unwrap();
+    vm_tree(machine.path()).unwrap();
+    let (sys, proc) = (machine.path().join("sys"), machine.path().join("proc"));
+    let more = [
+        "--concurrency",
+        "2",
+        "--requests",
+        "40",
+        "--trials",
+        "1",
+        "--watts",
+        "300",
+        "--idle-watts",
+        "100",
+        "--electricity",
+        "0.30 EUR/kWh",
+        "--nvml",
+        "/nonexistent/nvml.so",
+        "--sys",
+        sys.to_str().unwrap(),
+        "--proc",
+        proc.to_str().unwrap(),
+    ];
+    let run = Run::of(&server.url(), &more);
+    assert_eq!(run.code, Some(0), "{}", run.words);
+    let energy = &run.observed()["energy"];
+    assert_eq!(energy["gross"]["class"], "stated");
+    let tokens_per_s = run.point()["output_tokens_per_s"]["value"].as_f64().unwrap();
+    near(&energy["joules_per_output_token"], 300.0 / tokens_per_s, 1e-9);
+    near(&energy["net_joules_per_output_token"], 200.0 / tokens_per_s, 1e-9);
+    assert_eq!(run.point()["cost"]["power_source"], "stated");
+    assert!(!run.codes().contains(&"power_unknown"), "{:?}", run.codes());
 }
 
 #[test]

@@ -2,12 +2,16 @@
 
 use loadline_schema::cost::CostPlan;
 use loadline_schema::document::{Estimate, Point, Serving};
+use loadline_schema::energy::{EnergyClass, EnergyFigure, IdleBaseline};
 use loadline_schema::event::Warning;
 use loadline_schema::observed::PointEnergy;
 use loadline_schema::plan::Load;
 use loadline_schema::verdict::Figure;
 
-use super::{CostBasis, MeasuredPower, Throughput, cost_report, cost_warnings, point_cost};
+use super::{
+    CostBasis, MeasuredPower, Throughput, cost_report, cost_warnings, point_cost, stated_watts,
+};
+use crate::energy::{gross_net, stated_energy};
 use crate::point::point_load;
 
 /// Prices a stage whose points, load lines and best point are there. `planned` are the loads of its
@@ -23,6 +27,12 @@ pub(crate) fn price_serving(
         let power = measured_power(point);
         let price = |found| point_cost(plan, *place, &found, power.as_ref());
         point.cost = throughput.and_then(price);
+        if power.is_none() && serving.observed.is_some() {
+            let stated = throughput.and_then(|found| stated(plan, *place, point, &found));
+            if stated.is_some() {
+                point.observed.get_or_insert_default().energy = stated;
+            }
+        }
     }
     for line in serving.load_line.values_mut() {
         let point = line.point.or(line.likely_point).and_then(|at| serving.points.get(at));
@@ -41,9 +51,42 @@ pub(crate) fn price_serving(
     warnings
 }
 
+/// The energy by stated watts, where no meter gave a sound one: the least certain kind.
+fn stated(
+    plan: &CostPlan,
+    place: usize,
+    point: &Point,
+    throughput: &Throughput,
+) -> Option<PointEnergy> {
+    let watts = stated_watts(plan, place)?;
+    let idle = plan.idle_watts.map(|watts| IdleBaseline { watts, low: watts, high: watts });
+    let both = gross_net(stated_energy(watts, None, point.window_ns?), idle);
+    let net = both.net.as_ref().and_then(EnergyFigure::watts);
+    let each =
+        |watts: Option<f64>, per_s: Option<f64>| Some(watts? / per_s.filter(|rate| *rate > 0.0)?);
+    let (output, total) = (throughput.output_tokens_per_s, throughput.total_tokens_per_s);
+    let requests = Some(throughput.requests_per_s);
+    Some(PointEnergy {
+        watts,
+        idle_watts: plan.idle_watts,
+        meters: Vec::new(),
+        added: vec!["as stated".to_owned()],
+        is_whole: true,
+        joules_per_output_token: each(Some(watts), output),
+        joules_per_total_token: each(Some(watts), total),
+        joules_per_request: each(Some(watts), requests),
+        net_joules_per_output_token: each(net, output),
+        net_joules_per_request: each(net, requests),
+        gross: both.gross,
+        net: both.net,
+    })
+}
+
 /// The power that meters showed at a point, where that is sound.
 fn measured_power(point: &Point) -> Option<MeasuredPower> {
-    let energy = point.observed.as_ref()?.energy.as_ref().filter(|energy| energy.gross.valid)?;
+    let is_measured =
+        |energy: &&PointEnergy| energy.gross.valid && energy.gross.class != EnergyClass::Stated;
+    let energy = point.observed.as_ref()?.energy.as_ref().filter(is_measured)?;
     Some(MeasuredPower {
         busy_watts: energy.watts,
         idle_watts: energy.idle_watts,

@@ -190,12 +190,15 @@ fn energy(page: &mut Page, points: &[Point], stage: &StageObserved) {
     let class = match first.gross.class {
         EnergyClass::Counter => "energy counters",
         EnergyClass::AveragedPower => "samples of power",
-        EnergyClass::Stated => "stated watts",
+        EnergyClass::Stated => "by stated watts, and no meter",
     };
     let idle = stage
         .idle
         .map_or(String::new(), |idle| format!("; idle {} W", quantity::number(idle.watts)));
-    let note = format!("{} by {class}{idle}", plain(&first.added.join(", ")));
+    let note = match first.gross.class {
+        EnergyClass::Stated => class.to_owned(),
+        _ => format!("{} by {class}{idle}", plain(&first.added.join(", "))),
+    };
     table(page, "Energy", &note, points, columns);
     let reason = points.iter().find_map(|point| {
         let gross = &point.observed.as_ref()?.energy.as_ref()?.gross;
