@@ -154,4 +154,18 @@ mod tests {
         let one = gpu_readings(9, borrowed(&gpu_rows(&part)), &known);
         assert_eq!(one.len(), 1);
     }
+
+    #[test]
+    fn gpus_of_both_vendors_come_back_apart() {
+        let reading = |source, watts| {
+            let mut reading = GpuReading::new(source, 0, "a card", 5);
+            reading.put(GpuField::PowerW, Ok(watts));
+            reading
+        };
+        let known = [reading(GpuSource::Nvml, 312.5), reading(GpuSource::Amdgpu, 41.0)];
+        let rows: Vec<_> = known.iter().flat_map(gpu_rows).collect();
+        let series: Vec<&str> = rows.iter().map(|(series, _)| series.as_str()).collect();
+        assert_eq!(series, ["power_w{gpu=\"0\"}", "power_w{gpu=\"amd0\"}"]);
+        assert_eq!(gpu_readings(5, borrowed(&rows), &known), known);
+    }
 }

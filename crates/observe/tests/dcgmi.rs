@@ -88,8 +88,14 @@ fn it_is_taken_only_where_it_knows_more_than_nvml() {
 #[test]
 fn every_gpu_is_seen_when_it_is_opened_however_rarely_it_tells() {
     let folder = tempfile::tempdir().expect("a folder");
-    // A round of lines at once, and the next one a second later.
-    let program = script(&folder, &dmon_text(8, 1), "while :; do sleep 1; cat output; done");
+    // The first GPU's line at once, those of the others well after what one look takes.
+    let text = dmon_text(8, 1);
+    let first = text.find("GPU 0").expect("a line of it");
+    let (begin, others) = text.split_at(first + text[first..].find('\n').expect("its end") + 1);
+    let later = folder.path().join("later");
+    std::fs::write(&later, others).expect("writes");
+    let rest = format!("sleep 0.4; cat {}; exec sleep 60", later.display());
+    let program = script(&folder, begin, &rest);
     let library = folder.path().join("nvml");
     std::fs::create_dir(&library).expect("makes");
     let nvml = FakeNvml::new(&library, "gpus 8\nname A100\ngpm 0\n").expect("a library");
@@ -135,4 +141,27 @@ fn what_a_wrapper_started_ends_with_it() {
         std::thread::yield_now();
     }
     assert!(is_over(), "process {} lives on", pid.trim());
+}
+
+#[test]
+fn a_child_that_closes_its_output_and_stays_is_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = script(&folder, "", "exec >&- 2>&-; exec sleep 30");
+    let mut dcgmi = Dcgmi::start(&program, 100, RunClock::start()).expect("starts");
+    // Waiting for it would take 30 s and tell of an exit without a signal.
+    let error = gathered(&mut dcgmi, 1).expect_err("no output").to_string();
+    assert!(error.contains("SIGKILL"), "{error}");
+    // The same again: it is collected only once.
+    assert!(dcgmi.read(0).expect_err("no output").to_string().contains("SIGKILL"));
+}
+
+#[test]
+fn many_messages_do_not_hold_the_readings_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // More than a pipe holds, before the second round of readings.
+    let rest = "head -c 300000 /dev/zero | tr '\\0' '\\n' >&2; cat output; exec sleep 60";
+    let rest = rest.replace("cat output", &format!("cat {}/output", folder.path().display()));
+    let program = script(&folder, &dmon_text(1, 1), &rest);
+    let mut dcgmi = Dcgmi::start(&program, 100, RunClock::start()).expect("starts");
+    assert_eq!(gathered(&mut dcgmi, 2).expect("readings").len(), 2);
 }

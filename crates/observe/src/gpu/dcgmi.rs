@@ -38,6 +38,8 @@ pub struct Dcgmi {
     first: Vec<GpuReading>,
     interval_ns: u64,
     lost: Arc<AtomicU64>,
+    /// How it ended, once it was ended and collected: its number may be another process's by then.
+    status: Option<String>,
     /// Gives the last lines that were no readings, once the text has ended.
     watcher: Option<JoinHandle<VecDeque<String>>>,
 }
@@ -66,7 +68,8 @@ impl Dcgmi {
         let lost = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&lost);
         // Read beside the output, so that many messages do not stop it.
-        let messages = std::thread::spawn(move || {
+        let reads = || std::thread::Builder::new().name("dcgmi".into());
+        let messages = reads().spawn(move || {
             let mut unread = VecDeque::new();
             let lines = messages.map(|messages| BufReader::new(messages).lines());
             for line in lines.into_iter().flatten().map_while(Result::ok) {
@@ -74,19 +77,28 @@ impl Dcgmi {
             }
             unread
         });
-        let watcher = std::thread::spawn(move || {
-            let mut unread = VecDeque::new();
-            if let Some(output) = output {
-                watch(output, &sender, &counter, clock, &mut unread);
-            }
-            for line in messages.join().unwrap_or_default() {
-                keep(&mut unread, line);
-            }
-            unread
+        let watcher = messages.and_then(|messages| {
+            reads().spawn(move || {
+                let mut unread = VecDeque::new();
+                if let Some(output) = output {
+                    watch(output, &sender, &counter, clock, &mut unread);
+                }
+                for line in messages.join().unwrap_or_default() {
+                    keep(&mut unread, line);
+                }
+                unread
+            })
         });
+        let (watcher, no_thread) = match watcher {
+            Ok(watcher) => (Some(watcher), None),
+            Err(error) => (None, Some(failed(format!("no thread for it: {error}")))),
+        };
         let interval_ns = u64::from(interval_ms) * 1_000_000;
-        let (first, watcher) = (Vec::new(), Some(watcher));
-        Ok(Self { child, program: name, readings, first, interval_ns, lost, watcher })
+        let (first, status) = (Vec::new(), None);
+        // Made all the same, so that dropping it ends the child.
+        let dcgmi =
+            Self { child, program: name, readings, first, interval_ns, lost, status, watcher };
+        no_thread.map_or(Ok(dcgmi), Err)
     }
 
     /// Readings that were lost because nobody looked for too long.
@@ -131,9 +143,22 @@ impl Dcgmi {
         if watcher.is_finished() { watcher.join().unwrap_or_default() } else { VecDeque::new() }
     }
 
+    /// Ends it with all that it has started, and tells how it ended.
+    fn stop(&mut self) -> String {
+        if let Some(status) = &self.status {
+            return status.clone();
+        }
+        // What has ended by itself keeps its own status; until it is collected its number is its own.
+        if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let status = self.child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
+        self.status.insert(status).clone()
+    }
+
     fn ended(&mut self) -> GpuError {
         let said: Vec<String> = self.said().into();
-        let status = self.child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
+        let status = self.stop();
         let reason = match said.join("; ") {
             empty if empty.is_empty() => format!("ended ({status}) and said nothing"),
             said => format!("ended ({status}): {said}"),
@@ -167,12 +192,7 @@ impl GpuReader for Dcgmi {
 
 impl Drop for Dcgmi {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to end.
-        if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
         self.said();
     }
 }

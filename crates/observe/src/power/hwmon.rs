@@ -22,7 +22,8 @@ pub enum SensorFigure {
 pub struct PowerSensor {
     /// Name of the chip: `amdgpu`, `xe`, `power_meter`, `ina3221`.
     pub chip: String,
-    /// Label of the sensor, or its file's name.
+    /// Label of the sensor, what ACPI says that it measures, or its file's name. With the chip's name
+    /// and the figure it tells every sensor of a host apart.
     pub label: String,
     /// What it tells.
     pub figure: SensorFigure,
@@ -59,14 +60,7 @@ impl Hwmon {
         let mut sensors: Vec<PowerSensor> = Vec::new();
         for (number, path) in numbered(&folder, "hwmon") {
             for mut sensor in of_chip(&path) {
-                let is_same = |known: &PowerSensor| {
-                    (&known.chip, &known.label, known.figure)
-                        == (&sensor.chip, &sensor.label, sensor.figure)
-                };
-                // Two chips of one kind are told apart by the kernel's number.
-                if sensors.iter().any(is_same) {
-                    sensor.label = format!("{} of hwmon{number}", sensor.label);
-                }
+                tell_apart(&mut sensor, &sensors, number);
                 sensors.push(sensor);
             }
         }
@@ -81,6 +75,25 @@ impl Hwmon {
     pub fn sensors(&self) -> &[PowerSensor] {
         &self.sensors
     }
+}
+
+/// Makes the label one that no known sensor of such a chip has: by the kernel's number of the chip,
+/// and by the sensor's file where one chip has the label twice.
+fn tell_apart(sensor: &mut PowerSensor, known: &[PowerSensor], number: u32) {
+    let is_taken = |label: &str| {
+        let same = |one: &PowerSensor| (&one.chip, one.figure) == (&sensor.chip, sensor.figure);
+        known.iter().any(|one| same(one) && one.label == label)
+    };
+    if !is_taken(&sensor.label) {
+        return;
+    }
+    let of_chip = format!("{} of hwmon{number}", sensor.label);
+    sensor.label = if is_taken(&of_chip) {
+        let file = sensor.path.file_name().unwrap_or_default().to_string_lossy();
+        format!("{} ({file}) of hwmon{number}", sensor.label)
+    } else {
+        of_chip
+    };
 }
 
 fn of_chip(folder: &Path) -> Vec<PowerSensor> {
@@ -164,5 +177,20 @@ mod tests {
         let labels: Vec<&str> = hwmon.sensors().iter().map(|one| one.label.as_str()).collect();
         let plain = ["power1_average", "power1_average of hwmon3"];
         assert_eq!(labels, [&["Module Power Socket 0", "CPU Power Socket 0"][..], &plain].concat());
+    }
+
+    #[test]
+    fn one_label_on_many_sensors_of_a_chip() {
+        let tree = tempfile::tempdir().expect("a folder");
+        let chip = tree.path().join("class/hwmon/hwmon4");
+        std::fs::create_dir_all(&chip).expect("makes");
+        std::fs::write(chip.join("name"), "ina3221\n").expect("writes");
+        for at in 1..=3 {
+            std::fs::write(chip.join(format!("power{at}_input")), "1000000\n").expect("writes");
+            std::fs::write(chip.join(format!("power{at}_label")), "VDD\n").expect("writes");
+        }
+        let hwmon = Hwmon::open(tree.path()).expect("sensors");
+        let labels: Vec<&str> = hwmon.sensors().iter().map(|one| one.label.as_str()).collect();
+        assert_eq!(labels, ["VDD", "VDD of hwmon4", "VDD (power3_input) of hwmon4"]);
     }
 }

@@ -41,7 +41,7 @@ impl Failed {
     }
 }
 
-/// Host, GPU, MIG instance.
+/// Host, source, GPU, MIG instance.
 type Part = (String, GpuSource, u32, Option<u32>);
 
 pub(super) struct Watch {
