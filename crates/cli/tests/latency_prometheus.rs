@@ -141,6 +141,87 @@ fn the_last_sample_at_or_before_each_end_counts() {
     assert!(heads.iter().all(|head| !head.contains("Authorization")), "{heads:?}");
 }
 
+/// Whether a scrape succeeded, at the times of scrapes; as Prometheus itself keeps it.
+fn up(scrapes: &[(f64, u32)]) -> String {
+    count(scrapes).replace("vllm:time_to_first_token_seconds_count", "up")
+}
+
+const SERVERS: &str =
+    r#"{"resultType":"vector","result":[{"metric":{"instance":"g:1"},"value":[1000,"5"]}]}"#;
+
+/// As [`good`], of a server that Prometheus scrapes itself.
+fn scraped(line: &str) -> (u16, String) {
+    if line.contains("query=up%7B") {
+        let is_first = line.contains("time=1000.000");
+        let last = if is_first { [(980.0, 1), (995.0, 1)] } else { [(1040.0, 1), (1055.0, 1)] };
+        success(&up(&last))
+    } else if line.contains("last_over_time") {
+        success(SERVERS)
+    } else {
+        good(line)
+    }
+}
+
+/// The requests for raw samples of histograms, by the time before the ends that they ask for.
+fn raw_requests(server: &Fake, range: &str) -> usize {
+    let heads = server.heads.lock().unwrap();
+    let lines = heads.iter().filter_map(|head| head.lines().next());
+    lines.filter(|line| line.contains("query=%7Bjob") && line.contains(range)).count()
+}
+
+#[test]
+fn no_more_than_the_last_two_scrapes_are_asked_for() {
+    let server = Fake::start(scraped);
+    let (code, text, words) = server.latency(&["--json"]);
+    assert_eq!((code, words.as_str()), (0, ""));
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["latency"][0]["n"], 10);
+    // Two scrapes tell the interval; with one the sample would be called stale.
+    assert!(!json["warnings"].to_string().contains("stale_sample"), "{}", json["warnings"]);
+    assert_eq!(raw_requests(&server, "%5B22000ms%5D"), 2);
+    assert_eq!(raw_requests(&server, "%5B300000ms%5D"), 0);
+}
+
+#[test]
+fn samples_with_times_of_their_own_are_found_in_the_whole_lookback() {
+    let server = Fake::start(|line| {
+        if line.contains("query=%7Bjob") && line.contains("%5B22000ms%5D") {
+            success(r#"{"resultType":"matrix","result":[]}"#)
+        } else {
+            scraped(line)
+        }
+    });
+    let (code, text, words) = server.latency(&[]);
+    assert_eq!((code, words.as_str()), (0, ""));
+    assert!(text.contains("10 values"), "{text}");
+    assert_eq!(raw_requests(&server, "%5B300000ms%5D"), 2);
+}
+
+#[test]
+fn an_answer_that_is_too_long_names_the_limit_and_the_lookback() {
+    let server = Fake::start(|line| {
+        if line.contains("query=%7Bjob") { (200, " ".repeat((64 << 20) + 1)) } else { good(line) }
+    });
+    let (code, text, words) = server.latency(&[]);
+    assert_eq!((code, text.as_str()), (2, ""), "{words}");
+    for part in ["longer than 64 MiB", "--lookback below 300 s"] {
+        assert!(words.contains(part), "{words}");
+    }
+    assert!(!words.contains("LLM server"), "{words}");
+}
+
+#[test]
+fn an_answer_of_more_than_8_mib_is_read() {
+    let server = Fake::start(|line| {
+        let (status, body) = good(line);
+        let is_raw = line.contains("query=%7Bjob");
+        (status, if is_raw { " ".repeat(9 << 20) + &body } else { body })
+    });
+    let (code, text, words) = server.latency(&[]);
+    assert_eq!((code, words.as_str()), (0, ""));
+    assert!(text.contains("10 values"), "{text}");
+}
+
 #[test]
 fn a_restart_that_the_ends_do_not_show_is_found() {
     let server = Fake::start(|line| {

@@ -2,6 +2,7 @@
 //! samples at or before a moment. Never a rate: what was scraped is taken as it was.
 
 mod answer;
+mod range;
 mod restarts;
 
 use std::collections::BTreeMap;
@@ -112,14 +113,11 @@ impl Archive<'_> {
         types: &Types,
         warnings: &mut Vec<Warning>,
     ) -> Result<Snapshot, Failure> {
-        let lookback_ms = (self.lookback_s * 1e3).round().max(1.0);
-        let job = quoted(self.job);
-        let query = format!("{{job={job},__name__=~\"{NAMES}\"}}[{lookback_ms}ms]");
-        let answer = self.query(&query, at_s)?;
-        for text in answer.warnings {
+        let found = self.last_samples(at_s)?;
+        for text in found.warnings {
             warnings.push(Warning::new("prometheus_says", format!("Prometheus warns: {text}"), ""));
         }
-        let series = answer.told.series(&self.query_name())?;
+        let series = found.series;
         if series.is_empty() {
             return Err(self.nothing(at_s));
         }
@@ -127,6 +125,7 @@ impl Archive<'_> {
         for one in &series {
             scrapes.add(one);
         }
+        scrapes.know(&found.intervals_s);
         warnings.extend(scrapes.ages(at_s));
         let mut builder = SnapshotBuilder::default();
         for (name, metric_type) in types {
@@ -154,8 +153,7 @@ impl Archive<'_> {
                 return failure;
             }
             let message = format!(
-                "{}: it is asked for the samples of {} s; a shorter --lookback (two or three scrape \
-                 intervals) makes it shorter",
+                "{}: a --lookback below {} s (two or three scrape intervals) makes it shorter",
                 failure.message, self.lookback_s
             );
             Failure { message, ..failure }
@@ -210,10 +208,15 @@ impl<'a> Scrapes<'a> {
             .entry(series.instance())
             .or_insert(Instance { last_s, interval_s: None });
         instance.last_s = instance.last_s.max(last_s);
-        instance.interval_s = match (instance.interval_s, interval_s) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        instance.interval_s = shorter(instance.interval_s, interval_s);
+    }
+
+    /// Intervals that are known otherwise: two last samples have a gap between them where a scrape
+    /// failed.
+    fn know(&mut self, intervals_s: &BTreeMap<String, f64>) {
+        for (name, instance) in &mut self.instances {
+            instance.interval_s = shorter(instance.interval_s, intervals_s.get(*name).copied());
+        }
     }
 
     /// Whether a series was on the last page of its server; if not, it had gone by then.
@@ -241,6 +244,13 @@ impl<'a> Scrapes<'a> {
             ))
         };
         self.instances.iter().filter_map(age).collect()
+    }
+}
+
+fn shorter(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
