@@ -34,7 +34,7 @@ const FIELDS: [GpuField; 25] = [
 ];
 
 /// One row for each reading, in the given order: seconds, host, entity as dcgmi writes it ("GPU 0",
-/// "GPU-I 3" with the instance's number), GPU, product, then dcgmi's columns. A missing value is an
+/// "GPU-I 3" with the instance's number; "GPU amd0" of an AMD GPU), GPU, product, then dcgmi's columns. A missing value is an
 /// empty field, where dcgmi would write N/A.
 pub fn gpu_csv(readings: &[GpuReading]) -> String {
     let words = FIELDS.iter().filter_map(|field| field.dcgmi_word());
@@ -43,7 +43,7 @@ pub fn gpu_csv(readings: &[GpuReading]) -> String {
     for reading in readings {
         let entity = reading
             .mig
-            .map_or_else(|| format!("GPU {}", reading.index), |mig| format!("GPU-I {mig}"));
+            .map_or_else(|| format!("GPU {}", reading.label()), |mig| format!("GPU-I {mig}"));
         let mut row = vec![
             format!("{:.6}", reading.at_ns as f64 / 1e9),
             escaped(&reading.host),

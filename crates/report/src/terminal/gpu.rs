@@ -95,6 +95,7 @@ fn ranges<'a>(gpus: impl IntoIterator<Item = &'a GpuSummary>) -> String {
                 if last.mig.is_none()
                     && gpu.mig.is_none()
                     && last.host == gpu.host
+                    && last.source == gpu.source
                     && last.index + 1 == gpu.index =>
             {
                 *last = gpu;
