@@ -22,6 +22,8 @@ spelled! {
         Dynamo = "dynamo",
         /// llama.cpp's `llama-server`.
         LlamaCpp = "llama.cpp",
+        /// The server that Loadline starts itself.
+        Loadline = "loadline",
     }
 }
 
@@ -222,7 +224,7 @@ pub fn engine_of(name: &str) -> Option<ServerEngine> {
     PREFIXES.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, engine)| *engine)
 }
 
-const PREFIXES: [(&str, ServerEngine); 7] = [
+const PREFIXES: [(&str, ServerEngine); 8] = [
     ("vllm:", ServerEngine::Vllm),
     ("sglang:", ServerEngine::Sglang),
     ("tgi_", ServerEngine::Tgi),
@@ -230,6 +232,7 @@ const PREFIXES: [(&str, ServerEngine); 7] = [
     ("nv_", ServerEngine::Triton),
     ("dynamo_", ServerEngine::Dynamo),
     ("llamacpp:", ServerEngine::LlamaCpp),
+    ("loadline_", ServerEngine::Loadline),
 ];
 
 /// The engine's own name of a metric, and the layer that renamed it.

@@ -77,7 +77,7 @@ fn against(check: TokenCheck) -> String {
     if check.difference.abs() < 5e-4 {
         return "same".to_owned();
     }
-    quantity::signed_percent(check.difference)
+    format!("{} %", quantity::signed_percent(check.difference).trim_end_matches(" %"))
 }
 
 /// What of TTFT happens in the server, and how long requests wait there.

@@ -4,8 +4,8 @@ use super::Meaning as M;
 use super::{MetricKind, ServerEngine, ServerMetric};
 
 /// One table for each engine.
-pub(super) const TABLES: [&[ServerMetric]; 7] =
-    [&VLLM, &SGLANG, &TENSORRT_LLM, &TGI, &DYNAMO, &LLAMA_CPP, &TRITON];
+pub(super) const TABLES: [&[ServerMetric]; 8] =
+    [&VLLM, &SGLANG, &TENSORRT_LLM, &TGI, &DYNAMO, &LLAMA_CPP, &TRITON, &LOADLINE];
 
 const S: &str = "seconds";
 const TOKENS: &str = "tokens";
@@ -188,6 +188,19 @@ const LLAMA_CPP: [ServerMetric; 11] = [
     L.g("llamacpp:n_busy_slots_per_decode", M::StepTokens, REQUESTS),
     // Tokens per second, whatever the name says.
     L.g("llamacpp:predicted_tokens_seconds", M::OutputRate, "tokens/s"),
+];
+
+const OWN: Of = Of(ServerEngine::Loadline);
+const LOADLINE: [ServerMetric; 9] = [
+    OWN.h("loadline_time_to_first_token_seconds", M::Ttft, S),
+    OWN.h("loadline_inter_token_latency_seconds", M::Itl, S),
+    OWN.h("loadline_e2e_request_latency_seconds", M::E2e, S),
+    OWN.h("loadline_request_queue_time_seconds", M::Queue, S),
+    OWN.g("loadline_num_requests_running", M::Running, REQUESTS),
+    OWN.g("loadline_num_requests_waiting", M::Waiting, REQUESTS),
+    OWN.g("loadline_kv_cache_usage_ratio", M::KvUsage, RATIO),
+    OWN.c("loadline_prompt_tokens", M::PromptTokens, TOKENS),
+    OWN.c("loadline_generation_tokens", M::OutputTokens, TOKENS),
 ];
 
 const N: Of = Of(ServerEngine::Triton);
